@@ -1,0 +1,53 @@
+"""Camera calibration from dark and flat raw frames: one noise model per sensor, with error bars.
+
+Examples
+--------
+>>> import calibrate
+>>> "NoiseModel" in calibrate.__all__
+True
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from calibrate.captures import load_captures
+    from calibrate.noise_model import NoiseModel
+    from calibrate.photon_transfer import fit_noise_model
+    from calibrate.plumbing.errors import PhotonbitsError
+    from calibrate.simulate import simulate_captures
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NoiseModel",
+    "PhotonbitsError",
+    "__version__",
+    "fit_noise_model",
+    "load_captures",
+    "simulate_captures",
+]
+
+# Names are loaded at first use (PEP 562), so that a command's help imports no numerical package.
+_HOMES = {
+    "NoiseModel": "calibrate.noise_model",
+    "PhotonbitsError": "calibrate.plumbing.errors",
+    "fit_noise_model": "calibrate.photon_transfer",
+    "load_captures": "calibrate.captures",
+    "simulate_captures": "calibrate.simulate",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

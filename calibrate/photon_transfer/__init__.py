@@ -1,0 +1,118 @@
+"""The photon-transfer fit: frames in, noise model out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from calibrate.captures import load_captures, split_by_gain_setting
+from calibrate.captures.capture_set import CaptureSet
+from calibrate.level_statistics import LevelStatistics, measure_levels
+from calibrate.noise_model import NoiseModel
+from calibrate.photon_transfer.assemble import build_document
+from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table
+from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
+from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
+from calibrate.photon_transfer.saturation import find_saturation
+from calibrate.pixel_maps import ScalarFit, measure_maps
+from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.response import Response
+from calibrate.store import Maps
+
+__all__ = ["fit_noise_model"]
+
+_COMMON_BIT_DEPTHS = (8, 10, 12, 14, 16)
+
+
+def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, seed: int = 0) -> NoiseModel:
+    """Fit a sensor's noise model to its dark and flat frames.
+
+    One likelihood holds the means, the pair variances and the darks of all levels, with a response curve chosen
+    by the Bayesian information criterion and the scatter of the light fitted beside it.
+
+    Parameters
+    ----------
+    captures : path or CaptureSet
+        A folder, manifest, EMVA 1288 descriptor or table; see `calibrate.load_captures`.
+    maps : bool
+        Also measure per-pixel maps (a second pass over the frames).
+    seed : int
+        Kept for reproducibility of methods that draw random numbers; this fit draws none.
+
+    Raises
+    ------
+    PhotonbitsError
+        If the captures cannot be read or cannot determine a noise model: no darks, one level only, a noise that
+        does not rise with the light.
+    """
+    if not isinstance(captures, CaptureSet):
+        captures = load_captures(captures)
+    settings = split_by_gain_setting(captures)
+    if len(settings) > 1:
+        raise PhotonbitsError(
+            f"captures at {len(settings)} gain settings ({', '.join(settings)}) in one folder",
+            where=captures.root,
+            legal="one gain setting a fit",
+            remedy="Fit each setting from a folder or manifest of its own",
+        )
+    levels: tuple[LevelStatistics, ...] = ()
+    guessed: int | None = None
+    bit_depth = captures.bit_depth
+    if captures.points:
+        data = from_table(captures)
+        rounding = 0.0 if bit_depth is None else ROUNDING_VARIANCE_DN2
+    else:
+        levels = measure_levels(captures)
+        integer = all(level.code_bits or level.maximum_code == 0 for level in levels)
+        if integer and bit_depth is None:
+            guessed = bit_depth = _guess_bit_depth(levels)
+        rounding = ROUNDING_VARIANCE_DN2 if integer else 0.0
+        if not integer:
+            bit_depth = None
+        data = from_levels(captures, levels, _white_clip(levels, bit_depth))
+    choice = fit_photon_transfer(data, rounding)
+    saturation = find_saturation(data, choice.chosen)
+    measured = _measure_maps(captures, data, choice, rounding) if maps else None
+    document = build_document(
+        replace(captures, bit_depth=bit_depth), levels, data, choice, saturation, guessed, measured
+    )
+    return NoiseModel.from_document(document, measured)
+
+
+def _guess_bit_depth(levels: tuple[LevelStatistics, ...]) -> int:
+    top = int(max(level.maximum_code for level in levels))
+    return next((bits for bits in _COMMON_BIT_DEPTHS if top < 2**bits), max(1, top.bit_length()))
+
+
+def _white_clip(levels: tuple[LevelStatistics, ...], bit_depth: int | None) -> float | None:
+    """Highest code: where many pixels of the brightest level pile up, else the converter's last."""
+    if bit_depth is None:
+        return None
+    brightest = max(levels, key=lambda level: level.mean_dn)
+    if brightest.maximum_fraction > 0.3 and brightest.kind == "bright":
+        return brightest.maximum_code
+    return float(2**bit_depth - 1)
+
+
+def _measure_maps(captures: CaptureSet, data: PhotonTransferData, choice: Choice, rounding: float) -> Maps:
+    if captures.points:
+        raise PhotonbitsError("a table of points has no pixels", where=captures.root, remedy="Fit it with --no-maps")
+    layout, theta = choice.chosen.layout, choice.chosen.theta
+    gain = layout.get(theta, "gain")
+    curve = layout.coefficients(theta)
+    response = Response("polynomial", tuple(float(c) for c in curve), layout.scale_dn) if curve.size else Response()
+    used = data.used_bright
+    rate = layout.get(theta, "dark_rate") / gain if layout.index("dark_rate") is not None else None
+    fit = ScalarFit(
+        system_gain_dn_per_e=gain,
+        offset_dn=layout.get(theta, "offset"),
+        dark_current_e_per_s=rate,
+        read_noise_e=float(np.sqrt(max(layout.get(theta, "dark_variance"), 0.0)) / gain),
+        response=response,
+        bright_range_dn=(float(np.min(data.mean_dn[used])) - 1, float(np.max(data.mean_dn[used])) + 1),
+        rounding_dn2=rounding,
+    )
+    return measure_maps(captures, fit)
+

@@ -1,0 +1,247 @@
+"""The numbers that the fit sees: one row a level, and which rows may be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate.captures.capture_set import CaptureSet
+from calibrate.level_statistics import LevelStatistics
+from calibrate.plumbing.errors import PhotonbitsError
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+#: Share of pixels at a clip, above that of the darks, from which a level's variance is no longer its own.
+CLIPPED_FRACTION = 1e-4
+#: Where saturation is a roll-off and not a clip: share of the saturation signal up to which levels are used.
+ROLL_OFF_RANGE = 0.9
+
+
+@dataclass(frozen=True)
+class PhotonTransferData:
+    """Level statistics as arrays of one length; brights by rising mean, then darks by rising exposure.
+
+    Parameters
+    ----------
+    bright : ndarray of bool
+    light : ndarray
+        Photons per pixel, else exposure in seconds; NaN where unknown, 0 for darks.
+    exposure_s : ndarray
+        NaN where unknown.
+    mean_dn, variance_dn2 : ndarray
+        Variance is NaN for levels of one frame.
+    mean_samples, variance_samples : ndarray
+        Pixels times frames, and pixels times pairs.
+    kurtosis : ndarray
+        Of the pair differences.
+    clipped_fraction : ndarray
+    usable : ndarray of bool
+    light_unit : str
+        ``"photons"``, ``"s"`` or ``""``.
+    offset_is_zero : bool
+        Means are signals above the offset (tables).
+    known_errors : bool
+        False for tables, which do not say from how many pixels they come.
+    white_clip_dn : float or None
+        Highest code; None for real values.
+    saturates : {"clip", "roll_off", "no"}
+    """
+
+    bright: BoolArray
+    light: FloatArray
+    exposure_s: FloatArray
+    photons_per_pixel: FloatArray
+    mean_dn: FloatArray
+    variance_dn2: FloatArray
+    mean_samples: FloatArray
+    variance_samples: FloatArray
+    n_frames: NDArray[np.int64]
+    kurtosis: FloatArray
+    clipped_fraction: FloatArray
+    usable: BoolArray
+    light_unit: str
+    offset_is_zero: bool
+    known_errors: bool
+    white_clip_dn: float | None
+    saturates: str
+
+    @property
+    def used_bright(self) -> BoolArray:
+        """Brights that enter the fit."""
+        return self.bright & self.usable
+
+    @property
+    def dark(self) -> BoolArray:
+        """Darks, all of which enter the fit."""
+        return ~self.bright
+
+    @property
+    def has_light_axis(self) -> bool:
+        """Whether every used bright level has a light value."""
+        return bool(self.light_unit) and bool(np.all(np.isfinite(self.light[self.used_bright])))
+
+    @property
+    def has_dark_exposures(self) -> bool:
+        """Whether darks at two or more exposures are there."""
+        exposures = self.exposure_s[self.dark]
+        return bool(exposures.size and np.all(np.isfinite(exposures)) and np.ptp(exposures) > 0)
+
+
+def from_levels(
+    captures: CaptureSet, levels: tuple[LevelStatistics, ...], white_clip_dn: float | None
+) -> PhotonTransferData:
+    """Arrange level statistics for the fit and decide which levels are below saturation.
+
+    Raises
+    ------
+    PhotonbitsError
+        If there are no darks, no brights, fewer than two levels with two frames, or all are saturated.
+    """
+    where = captures.root
+    brights = sorted((level for level in levels if level.kind == "bright"), key=lambda level: level.mean_dn)
+    darks = sorted((level for level in levels if level.kind == "dark"), key=lambda level: level.exposure_s or 0.0)
+    if not brights:
+        raise PhotonbitsError(
+            "no bright frames", where=where, remedy="Add flats at several light levels, two or more frames each"
+        )
+    if not darks:
+        raise PhotonbitsError(
+            "no dark frames",
+            where=where,
+            legal="two or more darks at one exposure or more",
+            remedy="Shoot darks with the same settings, or name them so (inspect shows what was recognised)",
+        )
+    for kind, group in (("bright", brights), ("dark", darks)):
+        if not any(level.pairs for level in group):
+            raise PhotonbitsError(
+                f"no {kind} level with two frames or more",
+                where=where,
+                legal="two frames a level, same light",
+                remedy="Noise is measured from the difference of two frames",
+            )
+    ordered = [*brights, *darks]
+    offset = float(np.mean([level.mean_dn for level in darks]))
+    bright = np.array([level.kind == "bright" for level in ordered])
+    photons = np.array([np.nan if level.photons_per_pixel is None else level.photons_per_pixel for level in ordered])
+    exposure = np.array([np.nan if level.exposure_s is None else level.exposure_s for level in ordered])
+    light, unit = _light_axis(photons, exposure, bright)
+    variance = [level.temporal_variance_dn2(offset if level.kind == "bright" else None) for level in ordered]
+    clipped = np.array([_clipped(level, white_clip_dn) for level in ordered])
+    data = PhotonTransferData(
+        bright=bright,
+        light=light,
+        exposure_s=exposure,
+        photons_per_pixel=photons,
+        mean_dn=np.array([level.mean_dn for level in ordered]),
+        variance_dn2=np.array([np.nan if v is None else v for v in variance]),
+        mean_samples=np.array([float(level.n_pixels * level.n_frames) for level in ordered]),
+        variance_samples=np.array([float(level.n_pixels * max(len(level.pairs), 1)) for level in ordered]),
+        n_frames=np.array([level.n_frames for level in ordered]),
+        kurtosis=np.array([level.kurtosis for level in ordered]),
+        clipped_fraction=clipped,
+        usable=np.ones(bright.shape, dtype=bool),
+        light_unit=unit,
+        offset_is_zero=False,
+        known_errors=True,
+        white_clip_dn=white_clip_dn,
+        saturates="no",
+    )
+    return _mark_saturation(data, offset, where)
+
+
+def from_table(captures: CaptureSet) -> PhotonTransferData:
+    """Arrange a table of (mean, variance) points; means are taken as signals above the offset.
+
+    Raises
+    ------
+    PhotonbitsError
+        If fewer than three points are left below saturation.
+    """
+    points = sorted(captures.points, key=lambda point: point.mean_dn)
+    n = len(points)
+    exposure = np.array([np.nan if point.exposure_s is None else point.exposure_s for point in points])
+    bright = np.ones(n, dtype=bool)
+    light, unit = _light_axis(np.full(n, np.nan), exposure, bright)
+    data = PhotonTransferData(
+        bright=bright,
+        light=light,
+        exposure_s=exposure,
+        photons_per_pixel=np.full(n, np.nan),
+        mean_dn=np.array([point.mean_dn for point in points]),
+        variance_dn2=np.array([point.variance_dn2 for point in points]),
+        mean_samples=np.full(n, 1e5),
+        variance_samples=np.full(n, 1e5),
+        n_frames=np.full(n, 2),
+        kurtosis=np.full(n, 3.0),
+        clipped_fraction=np.zeros(n),
+        usable=np.ones(n, dtype=bool),
+        light_unit=unit,
+        offset_is_zero=True,
+        known_errors=False,
+        white_clip_dn=None,
+        saturates="no",
+    )
+    return _drop_outliers(_mark_saturation(data, 0.0, captures.root), captures.root)
+
+
+def _light_axis(photons: FloatArray, exposure: FloatArray, bright: BoolArray) -> tuple[FloatArray, str]:
+    for values, unit in ((photons, "photons"), (exposure, "s")):
+        some = values[bright]
+        if np.all(np.isfinite(some)) and np.ptp(some) > 0:
+            return np.where(bright, values, 0.0), unit
+    return np.where(bright, np.nan, 0.0), ""
+
+
+def _clipped(level: LevelStatistics, white_clip_dn: float | None) -> float:
+    if white_clip_dn is None or level.maximum_code < white_clip_dn:
+        return 0.0
+    return level.maximum_fraction
+
+
+def _mark_saturation(data: PhotonTransferData, offset: float, where: object) -> PhotonTransferData:
+    """Leave out clipped levels, and those past the variance's roll-off."""
+    excess = data.clipped_fraction - np.min(data.clipped_fraction)
+    usable = ~(data.bright & (excess > CLIPPED_FRACTION))
+    saturates = "no" if np.all(usable) else "clip"
+    rows = np.flatnonzero(data.bright & np.isfinite(data.variance_dn2))
+    if rows.size:
+        peak = rows[np.argmax(data.variance_dn2[rows])]
+        after = rows[data.mean_dn[rows] > data.mean_dn[peak]]
+        fallen = after[data.variance_dn2[after] < 0.9 * data.variance_dn2[peak]]
+        unclipped = fallen[usable[fallen]]
+        if unclipped.size and usable[peak]:
+            saturates = "roll_off"
+            limit = offset + ROLL_OFF_RANGE * (data.mean_dn[peak] - offset)
+            usable &= ~data.bright | (data.mean_dn <= limit)
+    good = int(np.sum(usable & data.bright & np.isfinite(data.variance_dn2)))
+    needed = 3 if data.offset_is_zero else 2
+    if good < needed:
+        count = int(np.sum(data.bright))
+        raise PhotonbitsError(
+            f"{good} of {count} bright levels can be used (the rest is saturated or has one frame)",
+            where=where,
+            legal=f"{needed} levels or more below saturation, two frames each",
+            remedy="Shoot flats at several exposures from dim to just saturated",
+        )
+    return replace(data, usable=usable, saturates=saturates)
+
+
+def _drop_outliers(data: PhotonTransferData, where: object) -> PhotonTransferData:
+    """Leave out table points whose variance over mean stands apart from its neighbours' (5 robust sigmas).
+
+    Published tables carry dead exposures; frames do not come here, since their own noise says what to expect.
+    """
+    rows = np.flatnonzero(data.used_bright)
+    ratio = np.log(np.maximum(data.variance_dn2[rows], 1e-12) / np.maximum(data.mean_dn[rows], 1e-12))
+    centre = np.array([np.median(ratio[max(0, i - 3) : i + 4]) for i in range(rows.size)])
+    scale = 1.4826 * np.median(np.abs(ratio - centre)) + 1e-3
+    usable = data.usable.copy()
+    usable[rows[np.abs(ratio - centre) > max(5 * scale, 0.15)]] = False
+    if int(np.sum(usable)) < 3:
+        raise PhotonbitsError(
+            "fewer than three points of the table hang together", where=where, legal="mean and temporal variance"
+        )
+    return replace(data, usable=usable)

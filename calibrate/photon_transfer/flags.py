@@ -1,0 +1,101 @@
+"""Which doubts a fit raises: every one through the registry in `calibrate.flags`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibrate.captures.capture_set import CaptureSet
+from calibrate.flags import FLAGS, flag
+from calibrate.level_statistics import LevelStatistics
+from calibrate.photon_transfer.data import PhotonTransferData
+from calibrate.photon_transfer.fit import Choice
+from calibrate.photon_transfer.saturation import Saturation
+from calibrate.schema import FlagEntry
+
+
+def raise_flags(
+    captures: CaptureSet,
+    levels: tuple[LevelStatistics, ...],
+    data: PhotonTransferData,
+    choice: Choice,
+    saturation: Saturation | None,
+    guessed_bit_depth: int | None,
+) -> tuple[FlagEntry, ...]:
+    """All doubts about a fit, the weightiest first."""
+    fit = choice.chosen
+    out: list[FlagEntry] = []
+    if fit.name != "linear":
+        straight = choice.candidates[0]
+        shift = 100 * (straight.theta[0] / fit.theta[0] - 1)
+        out.append(flag("photon_transfer_nonlinear", shift_percent=shift, model=fit.name.replace("_", " ")))
+    if fit.deviance_per_dof > (FLAGS["over_dispersed"].threshold or 0) and data.known_errors:
+        out.append(flag("over_dispersed", deviance_per_dof=fit.deviance_per_dof))
+    if data.offset_is_zero:
+        out.append(flag("no_darks"))
+    if not data.has_light_axis:
+        out.append(flag("light_unknown"))
+    if not np.all(np.isfinite(data.exposure_s)):
+        out.append(flag("no_exposures"))
+    elif not data.offset_is_zero and not data.has_dark_exposures:
+        out.append(flag("one_dark_level"))
+    n_levels = int(np.sum(data.used_bright))
+    if n_levels < (FLAGS["too_few_levels"].threshold or 0):
+        out.append(flag("too_few_levels", n_levels=n_levels))
+    clipped = int(np.sum(data.bright & (data.clipped_fraction > 0) & ~data.usable))
+    if clipped:
+        out.append(flag("white_clipped", n_levels=clipped))
+    if saturation is None:
+        out.append(flag("not_saturated", highest_dn=float(np.max(data.mean_dn))))
+    if guessed_bit_depth is not None:
+        largest = int(max(level.maximum_code for level in levels))
+        out.append(flag("bit_depth_guessed", bit_depth=guessed_bit_depth, largest=largest))
+    light = 100 * fit.nuisance.light
+    if light > (FLAGS["light_scatter"].threshold or 0):
+        out.append(flag("light_scatter", percent=light))
+    out.extend(_frame_flags(levels, data, choice))
+    return tuple(out)
+
+
+def _frame_flags(
+    levels: tuple[LevelStatistics, ...], data: PhotonTransferData, choice: Choice
+) -> list[FlagEntry]:
+    out: list[FlagEntry] = []
+    darks = [level for level in levels if level.kind == "dark"]
+    if not darks:
+        return out
+    at_zero = max(level.minimum_fraction if level.minimum_code == 0 else 0.0 for level in darks)
+    if at_zero > (FLAGS["black_clipped"].threshold or 0):
+        out.append(flag("black_clipped", percent=100 * at_zero))
+    bits = 0
+    for level in levels:
+        bits |= level.code_bits
+    step = bits & -bits if bits else 1
+    top = max(level.maximum_code for level in levels)
+    if step >= 4:
+        out.append(flag("left_aligned", step=step, bits=max(1, int(top).bit_length() - step.bit_length() + 1)))
+    w = choice.chosen.layout.get(choice.chosen.theta, "dark_variance")
+    noise = float(np.sqrt(max(w, 0.0)))
+    if w <= 0:
+        out.append(flag("read_noise_not_positive"))
+    elif noise < (FLAGS["coarse_quantisation"].threshold or 0) * step:
+        out.append(flag("coarse_quantisation", noise_dn=noise))
+    offset = choice.chosen.layout.get(choice.chosen.theta, "offset")
+    worst, sigmas = 0.0, 0.0
+    for level in levels:
+        if level.kind != "bright" or level.n_frames < 2 or level.mean_dn - offset < 10 * max(noise, 1.0):
+            continue
+        spread = float(np.ptp(level.frame_means_dn))
+        share = 100 * spread / (level.mean_dn - offset)
+        if share > worst:
+            variance = level.temporal_variance_dn2(offset) or 0.0
+            worst = share
+            sigmas = spread / np.sqrt(max(2 * variance / level.n_pixels, 1e-12))
+    if worst > (FLAGS["drift"].threshold or 0) and sigmas > 5:
+        out.append(flag("drift", percent=worst, sigmas=sigmas))
+    correlations = [rho for level in darks for rho in level.neighbour_correlation if level.pairs]
+    if correlations:
+        n_pixels = sum(level.n_pixels * len(level.pairs) for level in darks)
+        mean = float(max(np.mean(correlations[0::2]), np.mean(correlations[1::2]), key=abs))
+        if abs(mean) > max(FLAGS["correlated_noise"].threshold or 0, 5 / np.sqrt(n_pixels)):
+            out.append(flag("correlated_noise", correlation=mean))
+    return out

@@ -1,0 +1,1 @@
+"""Files, hashes, tables, pages and progress: what both stages share and neither owns."""

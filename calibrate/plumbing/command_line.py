@@ -1,0 +1,61 @@
+"""What both commands share: -h, -q and -v everywhere, errors for people, JSON on stdout. Imports click alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from calibrate.plumbing.errors import PhotonbitsError
+
+F = TypeVar("F", bound=Callable[..., Any])
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def command_options(function: F) -> F:
+    """Add -q and -v to a command, and turn errors about data into one line on stderr and exit status 1."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="No progress, no notes; errors only.")
+    @click.option("-v", "--verbose", is_flag=True, help="More notes; a traceback with an error.")
+    @functools.wraps(function)
+    def wrapper(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+        from calibrate.plumbing.progress import set_quiet
+
+        set_quiet(quiet)
+        try:
+            return function(*args, **kwargs)
+        except PhotonbitsError as error:
+            _fail(str(error), error, verbose)
+        except OSError as error:
+            place = f": {error.filename}" if error.filename else ""
+            _fail(f"{error.strerror or error}{place}. Check the path and its permissions.", error, verbose)
+        except MemoryError as error:
+            _fail("Not enough memory. Close other programs, or use fewer or smaller frames.", error, verbose)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def _fail(message: str, error: BaseException, verbose: bool) -> None:
+    if verbose:
+        import traceback
+
+        traceback.print_exception(error)
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(1)
+
+
+def note(message: str) -> None:
+    """A line for people on stderr; nothing with -q."""
+    from calibrate.plumbing.progress import is_quiet
+
+    if not is_quiet():
+        click.echo(message, err=True)
+
+
+def print_json(content: Any) -> None:
+    """One JSON object on stdout; NaN is an error and never printed."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,218 @@
+"""The noise-model file as a declaration: one place for its keys, units, legal values and versions.
+
+Reader, writer and JSON Schema all come from the classes below, so that no field can be lost between them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_NAME = "photonbits/noise-model"
+SCHEMA_VERSION = 1
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Range = tuple[Finite, Finite]
+
+#: Unit and meaning of every parameter a file may hold.
+PARAMETERS: dict[str, tuple[str, str]] = {
+    "system_gain_dn_per_e": ("DN/e-", "system gain K at small signals"),
+    "offset_dn": ("DN", "mean code of a dark at zero exposure"),
+    "read_noise_e": ("e-", "temporal noise before rounding, without light"),
+    "dark_noise_dn": ("DN", "temporal noise of a dark at zero exposure, rounding included"),
+    "dark_current_e_per_s": ("e-/s", "mean dark current"),
+    "saturation_dn": ("DN", "mean code, offset included, where clipping or roll-off begins"),
+    "saturation_e": ("e-", "the saturation code through the inverse response, over K"),
+    "full_well_e": ("e-", "charge at which the response flattens below the converter's clip"),
+    "black_clip_dn": ("DN", "lowest code"),
+    "white_clip_dn": ("DN", "highest code"),
+    "prnu_percent": ("%", "photo-response non-uniformity, standard deviation over pixels"),
+    "dsnu_e": ("e-", "dark-signal non-uniformity, standard deviation over pixels"),
+    "linearity_error_percent": ("%", "mean absolute deviation of the means from the fitted straight line"),
+    "light_scatter_percent": ("%", "relative scatter of the light from level to level"),
+    "offset_scatter_dn": ("DN", "scatter of the offset from level to level"),
+    "nonlinearity": ("1", "coefficients of the response curve"),
+    "quantum_efficiency_percent": ("%", "electrons per photon"),
+}
+REQUIRED = ("system_gain_dn_per_e", "offset_dn", "read_noise_e")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class ParameterEntry(_Strict):
+    """A value with its standard error; ``std`` null where nothing was measured."""
+
+    value: Finite
+    std: NonNegative | None
+    unit: str
+
+
+class NonlinearityEntry(_Strict):
+    """f(u) = u (1 + sum_k c_k (u / scale_dn)^k)."""
+
+    form: Literal["polynomial"]
+    coefficients: tuple[Finite, ...]
+    std: tuple[NonNegative, ...]
+    scale_dn: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    unit: str
+
+
+class SensorEntry(_Strict):
+    """Whose numbers these are."""
+
+    make: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    mode: str | None = None
+    gain_setting: str | float | None = None
+    temperature_c: Finite | None = None
+    bit_depth: Annotated[int, Field(ge=1, le=32)] | None = None
+    cfa: str | None = None
+    shape: tuple[int, int] | None = None
+
+
+class MapsEntry(_Strict):
+    """Per-pixel arrays in a file beside this one."""
+
+    file: str
+    sha256: str
+    names: tuple[str, ...]
+
+
+class CovarianceEntry(_Strict):
+    """Covariance of the fitted parameters, in their units."""
+
+    names: tuple[str, ...]
+    matrix: tuple[tuple[Finite, ...], ...]
+
+    @model_validator(mode="after")
+    def _square(self) -> CovarianceEntry:
+        if len(self.matrix) != len(self.names) or any(len(row) != len(self.names) for row in self.matrix):
+            raise ValueError(f"covariance.matrix is not {len(self.names)} x {len(self.names)}")
+        return self
+
+
+class ValidityEntry(_Strict):
+    """Where the numbers were measured."""
+
+    signal_dn: Range | None = None
+    exposure_s: Range | None = None
+    temperature_c: Range | None = None
+
+
+class FlagEntry(_Strict):
+    """A doubt about the fit."""
+
+    code: str
+    message: str
+
+
+class CandidateEntry(_Strict):
+    """One model that was tried."""
+
+    name: str
+    bic: Finite
+    system_gain_dn_per_e: Finite
+    deviance_per_dof: Finite
+
+
+class FitEntry(_Strict):
+    """How the numbers were found and how well the model describes the data."""
+
+    method: str
+    model: str
+    deviance_per_dof: Finite | None = None
+    dof: int | None = None
+    flags: tuple[FlagEntry, ...] = ()
+    candidates: tuple[CandidateEntry, ...] = ()
+
+
+class MeasurementEntry(_Strict):
+    """One level of the photon-transfer data, as measured and as fitted."""
+
+    kind: Literal["bright", "dark"]
+    exposure_s: Finite | None
+    photons_per_pixel: Finite | None
+    n_frames: int
+    n_pixels: int
+    mean_dn: Finite
+    mean_std_dn: NonNegative
+    variance_dn2: Finite
+    variance_std_dn2: NonNegative
+    clipped_fraction: Finite
+    used: bool
+    fitted_mean_dn: Finite | None
+    fitted_variance_dn2: Finite | None
+
+
+class FileEntry(_Strict):
+    """A file that went into the fit."""
+
+    path: str
+    sha256: str
+
+
+class ProvenanceEntry(_Strict):
+    """What the numbers were made from."""
+
+    files: tuple[FileEntry, ...] = ()
+    software: str = ""
+
+
+class EmvaEntry(_Strict):
+    """A quantity of EMVA 1288."""
+
+    value: Finite
+    std: NonNegative | None
+    unit: str
+    symbol: str
+    release: str
+
+
+class NoiseModelDocument(_Strict):
+    """The whole file."""
+
+    schema_: Literal["photonbits/noise-model"] = Field(alias="schema")
+    schema_version: Literal[1]
+    kind: Literal["poisson-gaussian", "poisson", "gaussian"]
+    sensor: SensorEntry
+    parameters: dict[str, ParameterEntry | NonlinearityEntry]
+    channels: dict[str, dict[str, ParameterEntry | NonlinearityEntry]] | None = None
+    maps: MapsEntry | None = None
+    covariance: CovarianceEntry | None = None
+    validity: ValidityEntry | None = None
+    fit: FitEntry
+    emva1288: dict[str, EmvaEntry] | None = None
+    measurements: tuple[MeasurementEntry, ...] | None = None
+    provenance: ProvenanceEntry = ProvenanceEntry()
+
+    @model_validator(mode="after")
+    def _known_parameters(self) -> NoiseModelDocument:
+        for name in REQUIRED:
+            if name not in self.parameters:
+                raise ValueError(f"parameters.{name} is missing")
+        for name, entry in self.parameters.items():
+            if name not in PARAMETERS:
+                raise ValueError(f"parameters.{name} is not a known parameter: {', '.join(PARAMETERS)}")
+            if entry.unit != PARAMETERS[name][0]:
+                raise ValueError(f"parameters.{name}.unit is {entry.unit!r}, not {PARAMETERS[name][0]!r}")
+            if isinstance(entry, NonlinearityEntry) != (name == "nonlinearity"):
+                raise ValueError(f"parameters.{name} has the wrong keys")
+        return self
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain lists, dicts and numbers, keys as in the file; absent optional blocks left out."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        for key in ("channels", "maps", "covariance", "validity", "emva1288", "measurements"):
+            if plain[key] is None:
+                del plain[key]
+        return plain
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the noise-model file."""
+    return NoiseModelDocument.model_json_schema(by_alias=True)

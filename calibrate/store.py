@@ -1,0 +1,164 @@
+"""Noise-model files: YAML 1.2 with per-pixel maps beside it, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import SafeRepresenter
+
+from calibrate.plumbing.atomic import atomic_outputs
+from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.schema import SCHEMA_NAME, SCHEMA_VERSION, NoiseModelDocument
+
+FloatArray = NDArray[np.float64]
+Maps = dict[str, FloatArray]
+
+
+class _Representer(SafeRepresenter):
+    """Floats with a point before the exponent, which YAML 1.1 readers need to see a number."""
+
+
+def _represent_float(representer: SafeRepresenter, value: float) -> Any:
+    text = repr(value)
+    if "e" in text and "." not in text:
+        text = text.replace("e", ".0e", 1)
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Representer.add_representer(float, _represent_float)
+
+
+def dump_yaml(plain: dict[str, Any]) -> str:
+    """YAML text of plain data: keys in the given order, short lists of numbers on one line."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.width = 118
+    stream = io.StringIO()
+    yaml.dump(plain, stream)
+    return stream.getvalue()
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Mapping at the top of a YAML 1.2 file.
+
+    Raises
+    ------
+    PhotonbitsError
+        If the file does not exist, is not YAML, or holds something other than a mapping.
+    """
+    if not path.is_file():
+        raise PhotonbitsError(
+            f"no such file: {path}", legal="a noise-model YAML", remedy="Make one with: calibrate fit"
+        )
+    try:
+        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise PhotonbitsError(f"not readable as YAML: {line}", where=path, legal="a YAML 1.2 mapping") from error
+    if not isinstance(document, dict):
+        raise PhotonbitsError(
+            f"top of the file is {type(document).__name__}", where=path, legal="a YAML mapping"
+        )
+    return document
+
+
+def read_document(path: Path) -> tuple[NoiseModelDocument, Maps | None]:
+    """Read and check a noise-model file and its maps.
+
+    Raises
+    ------
+    PhotonbitsError
+        Names the key, its value and what is legal: unknown schema or version, missing or unknown keys,
+        wrong units, NaN, maps that are missing, changed or of another shape.
+    """
+    raw = load_yaml(path)
+    if raw.get("schema") != SCHEMA_NAME:
+        raise PhotonbitsError(
+            f"schema is {raw.get('schema')!r}",
+            where=path,
+            legal=SCHEMA_NAME,
+            remedy="Make a noise model with: calibrate fit",
+        )
+    if raw.get("schema_version") != SCHEMA_VERSION:
+        raise PhotonbitsError(
+            f"schema_version is {raw.get('schema_version')!r}",
+            where=path,
+            legal=f"{SCHEMA_VERSION}",
+            remedy="Use the release that wrote it, or fit the captures again",
+        )
+    try:
+        document = NoiseModelDocument.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        value = first.get("input")
+        shown = "" if isinstance(value, dict | list) else f" (value {value!r})"
+        raise PhotonbitsError(
+            f"{place}: {first['msg']}{shown}", where=path, remedy="See docs/noise-model.md for the keys and units"
+        ) from error
+    return document, _read_maps(document, path)
+
+
+def _read_maps(document: NoiseModelDocument, path: Path) -> Maps | None:
+    if document.maps is None:
+        return None
+    file = path.parent / document.maps.file
+    remedy = "Keep the maps file beside the YAML, or fit again with --maps"
+    if not file.is_file():
+        raise PhotonbitsError(f"maps file {file.name} is missing", where=path, remedy=remedy)
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != document.maps.sha256:
+        raise PhotonbitsError(f"maps file {file.name} is not the one that was written", where=path, remedy=remedy)
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        maps = {name: np.asarray(archive[name], dtype=np.float64) for name in document.maps.names}
+    for name, array in maps.items():
+        if document.sensor.shape is not None and array.shape != tuple(document.sensor.shape):
+            raise PhotonbitsError(
+                f"map {name} has shape {array.shape}", where=file, legal=f"sensor.shape {document.sensor.shape}"
+            )
+    return maps
+
+
+def maps_bytes(maps: Maps) -> bytes:
+    """The maps file: an npz of float32 arrays, the same bytes for the same maps."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{name: maps[name].astype(np.float32) for name in sorted(maps)})  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def write_document(
+    document: NoiseModelDocument,
+    path: Path,
+    maps: Maps | None = None,
+    *,
+    overwrite: bool = False,
+    also: dict[Path, bytes] | None = None,
+) -> None:
+    """Write YAML, maps and ``also`` (a report, say) together; existing files are kept unless ``overwrite``.
+
+    Raises
+    ------
+    PhotonbitsError
+        If an output exists and may not be replaced, or its folder cannot be written.
+    """
+    outputs: dict[Path, bytes] = dict(also or {})
+    if maps:
+        file = path.with_name(path.stem + "_maps.npz")
+        data = maps_bytes(maps)
+        entry = {"file": file.name, "sha256": hashlib.sha256(data).hexdigest(), "names": sorted(maps)}
+        document = NoiseModelDocument.model_validate({**document.to_plain(), "maps": entry})
+        outputs[file] = data
+    outputs[path] = dump_yaml(document.to_plain()).encode("utf-8")
+    with atomic_outputs(list(outputs), overwrite=overwrite) as temporary:
+        for place, data in zip(temporary, outputs.values(), strict=True):
+            place.write_bytes(data)
