@@ -60,9 +60,7 @@ def inspect(captures: Path, as_json: bool, write_manifest: Path | None, force: b
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of anything random.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @command_options
-def fit(
-    captures: Path, output: Path, maps: bool, report: Path | None, as_json: bool, seed: int, force: bool
-) -> None:
+def fit(captures: Path, output: Path, maps: bool, report: Path | None, as_json: bool, seed: int, force: bool) -> None:
     """Fit a noise model to the dark and flat frames in CAPTURES."""
     from calibrate.photon_transfer import fit_noise_model
     from calibrate.plumbing.atomic import check_output_path
@@ -231,12 +229,14 @@ def _print_summary(model: NoiseModel) -> None:
                 rows.append([f"nonlinearity c{power}", format_value_std(value, std), "1", PARAMETERS[name][1]])
     click.echo(format_table(["parameter", "value", "unit", "meaning"], rows, align="lrll"))
     fitted = model.document.fit
-    quality = "" if fitted.deviance_per_dof is None else f", deviance {fitted.deviance_per_dof:.2f} per degree of freedom"
+    quality = (
+        "" if fitted.deviance_per_dof is None else f", deviance {fitted.deviance_per_dof:.2f} per degree of freedom"
+    )
     click.echo(f"\nModel: {fitted.model.replace('_', ' ')}{quality}")
     if fitted.flags:
         click.echo("\nDoubts:")
-        for entry in fitted.flags:
-            click.echo(f"  {entry.code}: {entry.message}")
+        for doubt in fitted.flags:
+            click.echo(f"  {doubt.code}: {doubt.message}")
     else:
         click.echo("\nNo doubts were raised.")
 

@@ -28,7 +28,7 @@ class Flag:
 _FLAGS = (
     Flag(
         "photon_transfer_nonlinear",
-        "The photon-transfer curve is not a straight line: a straight-line gain would be off by {shift_percent:+.1f} %. "
+        "The photon-transfer curve is not a straight line, which would give a gain off by {shift_percent:+.1f} %. "
         "The system gain given is the slope at small signals of the model {model}.",
     ),
     Flag(
@@ -70,12 +70,12 @@ _FLAGS = (
     Flag(
         "drift",
         "The mean level of frames meant to be equal differs by up to {percent:.2g} % ({sigmas:.0f} standard errors): "
-        "lamp or offset drift. The pair variances are corrected for it, the light axis is not.",
+        "lamp or offset drift. Pair variances are corrected for it, the light axis is not.",
         1.0,
     ),
     Flag(
         "correlated_noise",
-        "Noise of neighbouring pixels correlates by {correlation:+.3f}: information per pixel assumes independent noise.",
+        "Noise of neighbouring pixels correlates by {correlation:+.3f}; information per pixel assumes independence.",
         0.02,
     ),
     Flag(
@@ -100,7 +100,11 @@ _FLAGS = (
         "bit_depth_guessed",
         "Nothing says how many bits the codes have: {bit_depth} taken from the largest code, {largest}.",
     ),
-    Flag("few_frames_for_maps", "Maps from {n_frames} frames: their own error counts as false information in a score.", 72),
+    Flag(
+        "few_frames_for_maps",
+        "Maps from {n_frames} frames: their own error counts as false information in a score.",
+        72,
+    ),
     Flag("not_measured", "The values were given, not measured: no uncertainty is known."),
 )
 

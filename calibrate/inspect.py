@@ -96,9 +96,7 @@ def _bit_depth(captures: CaptureSet) -> tuple[int | None, str | None, list[str]]
         notes.append(f"codes are signed, the smallest one read is {smallest}")
     if stated is not None:
         if largest >= 2**stated:
-            notes.append(
-                f"bit_depth {stated} is stated but codes up to {largest} were read: correct bit_depth"
-            )
+            notes.append(f"bit_depth {stated} is stated but codes up to {largest} were read: correct bit_depth")
         return stated, source, notes
     suggested = next((depth for depth in _DEPTHS if largest < 2**depth), None)
     if suggested is None:

@@ -249,7 +249,7 @@ def pair_sums(a: NDArray[np.generic], b: NDArray[np.generic]) -> PairSums:
     total = [number(0)] * 5
     fourth = horizontal = vertical = 0.0
     last: FloatArray | None = None
-    shift = 0.0 if exact else float(np.mean(a[: min(rows, a.shape[0])], dtype=np.float64))
+    shift = 0.0 if exact else float(np.mean(a[: min(rows, a.shape[0])].astype(np.float64)))
     for top in range(0, a.shape[0], rows):
         x = a[top : top + rows].astype(np.float64) - shift
         y = b[top : top + rows].astype(np.float64) - shift

@@ -110,10 +110,7 @@ class Response:
         probability of a code needs.
         """
         v = np.asarray(v_dn, dtype=np.float64)
-        if self.form == "linear":
-            u = v.copy()
-        else:
-            u = self._invert_polynomial(v)
+        u = v.copy() if self.form == "linear" else self._invert_polynomial(v)
         if self.full_well_dn is not None:
             top = float(self.evaluate(np.array(self.full_well_dn)))
             u = np.where(v > top, np.inf, np.minimum(u, self.full_well_dn))
@@ -129,7 +126,5 @@ class Response:
             slope = np.maximum(bare.derivative(u), 1e-12)
             u = np.clip(u + (np.clip(v, 0.0, top) - bare.evaluate(u)) / slope, 0.0, self.scale_dn)
         with np.errstate(divide="ignore", invalid="ignore"):
-            beyond = (
-                self.scale_dn + (v - top) / end_slope if end_slope > 0 else np.full_like(v, np.inf)
-            )
+            beyond = self.scale_dn + (v - top) / end_slope if end_slope > 0 else np.full_like(v, np.inf)
         return np.where(v > top, beyond, np.where(v < 0, v, u))

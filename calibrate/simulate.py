@@ -73,15 +73,21 @@ def simulate_captures(
     """
     folder = Path(folder)
     shape = _shape(model, shape)
-    for name, value, least in (("levels", levels, 2), ("frames_per_level", frames_per_level, 2)):
-        if value < least:
+    minima = (
+        ("levels", levels, 2),
+        ("frames_per_level", frames_per_level, 2),
+        ("dark_levels", dark_levels, 1),
+        ("darks_per_level", darks_per_level, 2),
+        ("seed", seed, 0),
+    )
+    for name, value, least in minima:
+        if value is not None and value < least:
             raise PhotonbitsError(f"{name} is {value}", legal=f"{least} or more")
     if not exposure_max_s > 0:
         raise PhotonbitsError(f"exposure_max_s is {exposure_max_s:g}", legal="a positive number of seconds")
-    if not folder.parent.is_dir():
-        raise PhotonbitsError(f"folder {folder.parent} does not exist", remedy="Create it first")
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise PhotonbitsError(f"folder {folder} exists and is not empty", remedy="Choose another, or use --force")
+    if not 0 <= light_scatter_percent < np.inf:
+        raise PhotonbitsError(f"light_scatter_percent is {light_scatter_percent:g}", legal="0 or more, in percent")
+    _check_folder(folder, overwrite)
     rng = np.random.default_rng(seed)
     steps = np.arange(1, levels + 1) / levels
     rate = OVERSHOOT * _range_e(model) / exposure_max_s
@@ -115,6 +121,25 @@ def simulate_captures(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _check_folder(folder: Path, overwrite: bool) -> None:
+    """Raise PhotonbitsError unless ``folder`` may be made; only simulated captures are ever replaced."""
+    if not folder.parent.is_dir():
+        raise PhotonbitsError(f"folder {folder.parent} does not exist", remedy="Create it first")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise PhotonbitsError(f"the output {folder} is a file", legal="the name of a folder")
+    if not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise PhotonbitsError(f"folder {folder} exists and is not empty", remedy="Choose another, or use --force")
+    if not (folder / "truth.json").is_file():
+        raise PhotonbitsError(
+            f"folder {folder} holds something other than simulated captures (no truth.json)",
+            remedy="Choose another folder; only simulated captures are replaced",
+        )
 
 
 class _Scene:

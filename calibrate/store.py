@@ -41,7 +41,7 @@ def dump_yaml(plain: dict[str, Any]) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.width = 118
     stream = io.StringIO()
     yaml.dump(plain, stream)
@@ -66,9 +66,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         line = " ".join(str(error).split())[:200]
         raise PhotonbitsError(f"not readable as YAML: {line}", where=path, legal="a YAML 1.2 mapping") from error
     if not isinstance(document, dict):
-        raise PhotonbitsError(
-            f"top of the file is {type(document).__name__}", where=path, legal="a YAML mapping"
-        )
+        raise PhotonbitsError(f"top of the file is {type(document).__name__}", where=path, legal="a YAML mapping")
     return document
 
 
@@ -120,6 +118,14 @@ def _read_maps(document: NoiseModelDocument, path: Path) -> Maps | None:
     if hashlib.sha256(data).hexdigest() != document.maps.sha256:
         raise PhotonbitsError(f"maps file {file.name} is not the one that was written", where=path, remedy=remedy)
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        absent = sorted(set(document.maps.names) - set(archive.files))
+        if absent:
+            raise PhotonbitsError(
+                f"maps.names lists {absent[0]}, which {file.name} does not hold",
+                where=path,
+                legal=", ".join(sorted(archive.files)),
+                remedy=remedy,
+            )
         maps = {name: np.asarray(archive[name], dtype=np.float64) for name in document.maps.names}
     for name, array in maps.items():
         if document.sensor.shape is not None and array.shape != tuple(document.sensor.shape):

@@ -1,7 +1,7 @@
 """How far H(Z|Y) can vary over all laws of the charge that agree with the histogram: a linear programme.
 
 With little read noise, or read noise hidden by coarse codes, the entropy h(y) of a pixel's code cannot be
-rebuilt from codes: many laws of y give the same histogram and different E[h(y)]. The answer is then an interval.
+rebuilt from codes: many laws of y give one histogram and different E[h(y)]. The answer is then an interval.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from calibrate import PhotonbitsError
 
 FloatArray = NDArray[np.float64]
 
-#: Where E[h(y)] is determined to 0.001 bit for every law of y (measured over worst-case laws, DESIGN section 4).
+#: Where E[h(y)] is determined to 0.001 bit for every law of y (measured over worst-case laws).
 LEAST_READ_NOISE_E = 1.0
 LEAST_NOISE_DN = 0.45
 
@@ -96,14 +96,15 @@ def entropy_range(
 
     Notes
     -----
-    A third of the error probability each goes to (i) Clopper-Pearson intervals for bins of at least 25 counts,
-    Bonferroni over bins; (ii) the band of Dvoretzky, Kiefer and Wolfowitz for the distribution function of codes,
-    in Bretagnolle's form 2 e exp(-2 n eps^2) for independent pixels of unlike laws; (iii) means of the influence functions,
-    Bonferroni, normal. Given the charges, counts of independent pixels scatter less than binomially (Hoeffding
-    1956, Ann. Math. Statist. 27, 713), so plain numbers of pixels are honest for the charges that were there;
-    only noise correlated over pixels needs ``effective_fraction`` below 1. A law off the grid is shared by its
-    two neighbours; each row carries the error of that interpolation, so that the grid costs width and not truth.
-    If no law fits, the bands are widened by the least factor at which one does.
+    A third of the error probability each goes to (i) Clopper-Pearson intervals for bins of at least 25
+    counts, Bonferroni over bins; (ii) the band of Dvoretzky, Kiefer and Wolfowitz for the distribution
+    function of codes, in Bretagnolle's form 2 e exp(-2 n eps^2) for independent pixels of unlike laws;
+    (iii) means of the influence functions, Bonferroni, normal. Given the charges, counts of independent
+    pixels scatter less than binomially (Hoeffding 1956, Ann. Math. Statist. 27, 713), so plain numbers of
+    pixels are honest for the charges that were there; only noise correlated over pixels needs
+    ``effective_fraction`` below 1. A law off the grid is shared by its two neighbours; each row carries the
+    error of that interpolation, so that the grid costs width and not truth. If no law fits, the bands are
+    widened by the least factor at which one does.
     """
     alpha = (1.0 - confidence) / 3.0
     totals = np.array([float(np.sum(h)) for h in histograms])
@@ -112,16 +113,16 @@ def entropy_range(
     for histogram, table in zip(histograms, tables, strict=True):
         if np.sum(histogram) > 0:
             fraction = alpha * float(np.sum(histogram)) / float(totals.sum())
-            counts, rows = _bins(histogram, table)
+            counts, rows = _bins(histogram, table, max(8, _MOST_BINS // len(histograms)))
             bands += _count_bands(counts * effective_fraction, rows, fraction)
             bands += _cumulative_bands(counts * effective_fraction, rows, fraction)
     bands += _influence_bands(histograms, tables, influences, share, effective_fraction, alpha)
     return _solve(bands, entropies_bits)
 
 
-def _bins(histogram: FloatArray, table: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _bins(histogram: FloatArray, table: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
     """Adjacent codes together until each bin has counts enough; the last bin is all that was never seen."""
-    least = max(_LEAST_COUNT, float(np.sum(histogram)) / _MOST_BINS)
+    least = max(_LEAST_COUNT, float(np.sum(histogram)) / most)
     start, held, starts = 0, 0.0, []
     for column, count in enumerate(histogram):
         held += float(count)
@@ -173,14 +174,14 @@ def _influence_bands(
 
 
 def _interpolation_error(row: FloatArray) -> FloatArray:
-    """Bound at each grid point of |f - linear interpolation| in the cells beside it: second differences / 8."""
+    """Error of linear interpolation in the cells beside each grid point: second differences over 8."""
     if row.size < 3:
         return np.zeros(row.size)
     second = np.zeros(row.size)
     second[1:-1] = np.abs(row[2:] - 2 * row[1:-1] + row[:-2])
     second[0], second[-1] = second[1], second[-2]
     around = np.maximum(second, np.maximum(np.append(second[1:], 0.0), np.append(0.0, second[:-1])))
-    return around / 8.0
+    return np.asarray(around / 8.0, dtype=np.float64)
 
 
 def _solve(bands: Sequence[_Band], entropies_bits: FloatArray) -> EntropyRange:
@@ -197,7 +198,13 @@ def _solve(bands: Sequence[_Band], entropies_bits: FloatArray) -> EntropyRange:
 
     def extreme(objective: FloatArray, widening: float) -> float | None:
         result = linprog(
-            objective, A_ub=matrix, b_ub=widening * limit, A_eq=ones, b_eq=[1.0], bounds=(0, None), method="highs"
+            objective,
+            A_ub=matrix,
+            b_ub=widening * limit,
+            A_eq=ones,
+            b_eq=[1.0],
+            bounds=(0, None),
+            method="highs",
         )
         return float(result.fun) if result.status == 0 else None
 

@@ -7,23 +7,23 @@ rows p(z | y), and its mixing distribution, found here by non-parametric maximum
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from calibrate import NoiseModel, PhotonbitsError
+from calibrate import PhotonbitsError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Table = sparse.csr_array | FloatArray
+Table: TypeAlias = sparse.csr_array | FloatArray
 
 #: Entries below this share of their column's largest cannot move a fit of up to 1e9 pixels.
 _NEGLIGIBLE = 1e-9
 _EM_STEPS = 25
-_LEAST_VARIANCE_E2 = 0.01
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class IntensityLaw:
     iterations : int
         Newton steps taken.
     deviance : float
-        2 sum_z n_z log(f_z / p(z)): large against the number of occupied codes where no law explains the
-        histogram, which means that the noise model is wrong.
+        2 sum_z n_z log(f_z / p(z)), f within each class: large against the number of occupied codes where
+        no law explains the histogram, which means that the noise model is wrong.
     n_occupied : int
         Codes (or groups of codes) with counts.
     """
@@ -61,75 +61,6 @@ class IntensityLaw:
         return float(self.weights @ self.y_e)
 
 
-def charge_grid(seen_e: FloatArray, variance_e2: float, *, poisson: bool, step: float = 0.25) -> FloatArray:
-    """Charges near the observed ones, a constant fraction of the camera's blur apart.
-
-    Parameters
-    ----------
-    seen_e : ndarray (n_codes,)
-        Charge that each occupied code stands for, electrons, in any order.
-    variance_e2 : float
-        Square of the read noise, electrons^2; 0 for a pure Poisson camera. Rounding is left out on purpose: with
-        few codes per electron h(y) still moves on the scale of the shot noise.
-    poisson : bool
-        Whether there is shot noise; charges are then 0 or more.
-    step : float
-        Distance of neighbours over the standard deviation of the blur.
-
-    Returns
-    -------
-    ndarray (n_grid,)
-        Increasing. Uniform in v = 2 sqrt(y + variance), where the blur has unit variance (Anscombe 1948), hence
-        uniform in sqrt(y) under shot noise and in y under read noise. Stretches more than 6.5 blurs from every
-        occupied code are left out.
-    """
-    reach = 6.5
-    seen = np.unique(seen_e)
-    if not poisson:
-        scale = np.sqrt(variance_e2)
-        v = seen / scale
-    else:
-        floor = max(variance_e2, _LEAST_VARIANCE_E2)
-        v = 2 * np.sqrt(np.maximum(seen, 0.0) + floor)
-    least = -np.inf if not poisson else 2 * np.sqrt(floor)
-    breaks = np.flatnonzero(np.diff(v) > 2 * reach)
-    starts, stops = np.append(0, breaks + 1), np.append(breaks, v.size - 1)
-    pieces = []
-    for a, b in zip(v[starts] - reach, v[stops] + reach, strict=True):
-        a = max(a, least)
-        pieces.append(np.linspace(a, b, int(np.ceil((b - a) / step)) + 1))
-    grid = np.concatenate(pieces)
-    if not poisson:
-        return grid * scale
-    return np.maximum(grid**2 / 4 - floor, 0.0)
-
-
-def group_codes(charge_e: FloatArray, variance_e2: float, *, poisson: bool, width: float = 1 / 3) -> IntArray:
-    """Group number of every code, adjacent codes together while their span stays below ``width`` blurs.
-
-    Parameters
-    ----------
-    charge_e : ndarray (n_codes,)
-        Charge at each code, electrons, increasing; -inf and inf stand for open outer codes, kept apart.
-    variance_e2, poisson
-        As for `charge_grid`.
-    width : float
-        Largest width in standard deviations of the blur. At 1/3 the grouped codes know less of the charge by
-        under 1 % of a code's worth: width^2/12.
-    """
-    finite = np.isfinite(charge_e)
-    y = np.where(finite, charge_e, 0.0)
-    if poisson:
-        floor = max(variance_e2, _LEAST_VARIANCE_E2)
-        v = np.where(y > 0, 2 * np.sqrt(np.maximum(y, 0) + floor), 2 * np.sqrt(floor) + y / np.sqrt(floor))
-    else:
-        v = y / np.sqrt(variance_e2)
-    cell = np.floor(v / width)
-    fresh = np.ones(charge_e.size, dtype=bool)
-    fresh[1:] = (np.diff(cell) != 0) | ~finite[1:] | ~finite[:-1]
-    return np.cumsum(fresh) - 1
-
-
 def fit_intensity_law(
     histograms: Sequence[NDArray[np.generic]],
     tables: Sequence[Table],
@@ -137,7 +68,7 @@ def fit_intensity_law(
     *,
     gap_nats: float = 0.01,
     max_iterations: int = 200,
-    first_code: int = 0,
+    column_codes: IntArray | None = None,
 ) -> IntensityLaw:
     r"""Non-parametric maximum-likelihood law of the charge, one for all classes of pixels.
 
@@ -157,8 +88,8 @@ def fit_intensity_law(
         Certificate to reach, at most 0.5: nats of total log-likelihood below the best law on the grid.
     max_iterations : int
         Newton steps allowed.
-    first_code : int
-        Code of column 0, for messages.
+    column_codes : ndarray (n_codes,), optional
+        Code of each column, for messages.
 
     Raises
     ------
@@ -171,11 +102,11 @@ def fit_intensity_law(
     Primal-dual interior-point method as in Koenker and Mizera (2014), JASA 109, 674
     (doi:10.1080/01621459.2013.869224), on the primal. With g = P (f/p) - 1 the optimality conditions are
     g + s = 0, w, s >= 0, w_j s_j = 0; Newton on w_j s_j = mu solves (A + diag(s/w)) dw = g + mu/w with
-    A = P diag(f/p^2) P^T, banded because distant charges share no code. The gap bound is that of Lindsay
-    (1983), Ann. Statist. 11, 86. An active set with non-negative least squares (Wang 2007, JRSS B 69, 185) reaches the same
-    optimum with fewer points.
+    A = P diag(f/p^2) P^T, banded because distant charges share no code; a line search on the barrier
+    function makes it converge from anywhere. The gap bound is that of Lindsay (1983), Ann. Statist. 11, 86. An
+    active set with non-negative least squares (Wang 2007, JRSS B 69, 185) reaches the same optimum.
     """
-    problem = _Problem.of(histograms, tables, first_code)
+    problem = _Problem.of(histograms, tables, column_codes)
     total, n_grid = problem.total, problem.matrix.shape[0]
     w = np.full(n_grid, 1.0 / n_grid)
     for _ in range(_EM_STEPS):
@@ -214,21 +145,23 @@ class _Problem:
     frequency: FloatArray
     total: float
     log_scale: FloatArray
+    log_share: FloatArray
 
     @classmethod
     def of(
-        cls, histograms: Sequence[NDArray[np.generic]], tables: Sequence[Table], first_code: int
+        cls, histograms: Sequence[NDArray[np.generic]], tables: Sequence[Table], column_codes: IntArray | None
     ) -> _Problem:
-        columns, counts, scales = [], [], []
+        columns, counts, scales, sizes = [], [], [], []
         for histogram, table in zip(histograms, tables, strict=True):
             n = np.asarray(histogram, dtype=np.float64)
             occupied = np.flatnonzero(n > 0)
             kept = sparse.csc_array(sparse.csc_array(table)[:, occupied])
             largest = kept.max(axis=0).toarray().ravel() if occupied.size else np.empty(0)
             if np.any(largest <= 0):
-                code = first_code + int(occupied[np.argmin(largest)])
+                column = int(occupied[np.argmin(largest)])
+                code = column if column_codes is None else int(column_codes[column])
                 raise PhotonbitsError(
-                    f"code {code} was measured {int(n[code - first_code])} times and no charge produces it",
+                    f"code {code} was measured {int(n[column])} times and no charge produces it",
                     legal="codes that the noise model gives some probability",
                     remedy="Check offset, clip codes and kind of the noise model against these frames",
                 )
@@ -238,13 +171,16 @@ class _Problem:
             columns.append(kept)
             counts.append(n[occupied])
             scales.append(np.log(largest))
+            sizes.append(np.full(occupied.size, n.sum()))
         joined = np.concatenate(counts) if counts else np.empty(0)
         total = float(joined.sum())
         if not total > 0:
             raise PhotonbitsError("a histogram without counts", legal="at least one pixel")
         transposed = sparse.csr_array(sparse.hstack(columns, format="csc").T)
         matrix = sparse.csr_array(transposed.T.tocsr())
-        return cls(matrix, transposed, joined / total, total, np.concatenate(scales))
+        return cls(
+            matrix, transposed, joined / total, total, np.concatenate(scales), np.log(np.concatenate(sizes) / total)
+        )
 
     def mixture(self, w: FloatArray) -> FloatArray:
         return np.asarray(self.transposed @ w)
@@ -253,7 +189,7 @@ class _Problem:
         return np.asarray(self.matrix @ (self.frequency / self.mixture(w))) - 1.0
 
     def deviance(self, w: FloatArray) -> float:
-        log_ratio = np.log(self.frequency) - np.log(self.mixture(w)) - self.log_scale
+        log_ratio = np.log(self.frequency) - np.log(self.mixture(w)) - self.log_scale - self.log_share
         return 2 * self.total * float(self.frequency @ log_ratio)
 
     def curvature(self, w: FloatArray, diagonal: FloatArray) -> sparse.csc_array:
@@ -297,60 +233,6 @@ def _longest_step(value: FloatArray, step: FloatArray) -> float:
     return min(1.0, 0.99 * float(np.min(-value[shrinking] / step[shrinking])))
 
 
-def class_rows(
-    model: NoiseModel,
-    y_e: FloatArray,
-    first_code: int,
-    group: IntArray,
-    *,
-    step_dn: float | None = None,
-    response_error: float = 0.0,
-) -> tuple[sparse.csr_array, FloatArray]:
-    r"""p(group of codes | y) and h(y) of one class of pixels.
-
-    Parameters
-    ----------
-    model : NoiseModel
-        A camera with codes and without maps.
-    y_e : ndarray (n_grid,)
-        Charges, electrons, increasing.
-    first_code : int
-        Code of the first entry of ``group``.
-    group : ndarray (n_codes,)
-        Group of each code.
-    step_dn : float or None
-        Width of a code in DN where codes stand for real values; h is then differential,
-
-        .. math:: h = H_\mathrm{codes} + \log_2 d - \frac{d^2}{24 \ln 2} J,
-
-        J the Fisher information of location: binning with width d adds a uniform error of variance d^2/12.
-    response_error : float
-        Relative standard error of a pixel's photo-response; rows are averaged over it (three-point
-        Gauss-Hermite), because what is not known about a pixel is noise.
-
-    Returns
-    -------
-    csr_array (n_grid, n_groups), ndarray (n_grid,)
-    """
-    table = model.code_table(y_e)
-    if response_error > 0:
-        spread = np.sqrt(3.0) * min(response_error, 0.5)
-        low, high = (model.code_table(y_e * (1 + sign * spread)).pmf for sign in (-1, 1))
-        table = replace(table, pmf=sparse.csr_array(table.pmf * (2 / 3) + (low + high) * (1 / 6)))
-    entropy = table.entropies_bits()
-    if step_dn is not None:
-        lagged = sparse.hstack([sparse.csr_array((y_e.size, 1)), table.pmf], format="csr")
-        ahead = sparse.hstack([table.pmf, sparse.csr_array((y_e.size, 1))], format="csr")
-        rise, total = (ahead - lagged).power(2), ahead + lagged
-        total.data = 2.0 / np.maximum(total.data, 1e-300)
-        information = np.asarray(rise.multiply(total).sum(axis=1)).ravel()
-        entropy = entropy + np.log2(step_dn) - information / (24 * np.log(2))
-    start = first_code - table.first_code
-    columns = sparse.csr_array(table.pmf[:, start : start + group.size])
-    gather = sparse.csr_array((np.ones(group.size), (np.arange(group.size), group)))
-    return sparse.csr_array(columns @ gather), entropy
-
-
 def influence_functions(
     tables: Sequence[sparse.csr_array],
     shares: FloatArray,
@@ -360,7 +242,7 @@ def influence_functions(
     *,
     ridge: float = 1.0,
 ) -> list[FloatArray]:
-    r"""phi(z) of each class, with mean over the fitted mixture h . w: how each pixel moves the estimate of E[h].
+    r"""phi(z) of each class, its mean over the mixture h . w: how each pixel moves the estimate of E[h].
 
     .. math:: \phi(z) = h \cdot w + (h - h \cdot w)^T (I + \rho)^{-1} S(z),\quad S_j(z) = p(z|y_j)/p(z),\quad
               I = E_z[S S^T]

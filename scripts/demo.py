@@ -91,9 +91,7 @@ def run_sensor(sensor: Path) -> list[str]:
         rows += score_rows(read_json(score), read_json(scenes / "truth.json"))
 
     print(f"\n{name}")
-    cells = [
-        (quantity, found, error, f"{true:.6g}", f"{pull:+.2f}") for quantity, found, error, true, pull in rows
-    ]
+    cells = [(quantity, found, error, f"{true:.6g}", f"{pull:+.2f}") for quantity, found, error, true, pull in rows]
     print(format_table(["quantity", "found", "std or 95 % interval", "true", "pull"], cells, align="lrrrr"))
     print(flush=True)
     return [
@@ -149,9 +147,7 @@ def run(command: list) -> None:
     words = [Path(word).as_posix() if isinstance(word, Path) else word for word in command]
     say("$ " + shlex.join(words))
     started_s = time.monotonic()
-    done = subprocess.run(
-        [str(executable(words[0])), *words[1:]], env=variables(), stdout=subprocess.PIPE, check=False
-    )
+    done = subprocess.run([str(executable(words[0])), *words[1:]], env=variables(), stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         sys.stderr.write(done.stdout.decode("utf-8", errors="replace"))
         raise DemoFailure(f"{shlex.join(words)} ended with status {done.returncode}")

@@ -46,9 +46,7 @@ def find_command(module: str) -> click.Command:
     return commands[0] if commands[0] is namespace.get("main") or not groups else groups[0]
 
 
-def sections(
-    command: click.Command, path: tuple[str, ...], parent: click.Context | None = None
-) -> Iterator[str]:
+def sections(command: click.Command, path: tuple[str, ...], parent: click.Context | None = None) -> Iterator[str]:
     """A section for a command, and one for each of its subcommands in alphabetical order."""
     context = click.Context(command, parent, info_name=path[-1], **command.context_settings)
     usage = " ".join([*path, *command.collect_usage_pieces(context)])

@@ -17,8 +17,7 @@ from _environment import ROOT, executable, say, variables
 
 # pytest runs in two processes; more threads than that would only slow each other down.
 ONE_THREAD = {
-    name: "1"
-    for name in ("MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    name: "1" for name in ("MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 }
 
 

@@ -201,9 +201,7 @@ def _bit_depth(
     return hint, "files"
 
 
-def _common_sensor(
-    entries: list[Entry], sensor: dict[str, object], notes: Notes
-) -> tuple[dict[str, object], bool]:
+def _common_sensor(entries: list[Entry], sensor: dict[str, object], notes: Notes) -> tuple[dict[str, object], bool]:
     """Complete `sensor` from headers where all files agree; say whether gain settings are mixed."""
     for key in ("make", "model", "cfa", "temperature_c"):
         values = {info_of(entry).header.get(key) for entry in entries}

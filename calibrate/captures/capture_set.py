@@ -129,9 +129,7 @@ def split_by_gain_setting(captures: CaptureSet) -> dict[str, CaptureSet]:
     Levels whose setting is not known belong to none of them when others say theirs, and stay out. A set with
     one setting comes back as it is, under that setting's name (``""`` where it is not known).
     """
-    settings = dict.fromkeys(
-        level.gain_setting for level in captures.levels if level.gain_setting is not None
-    )
+    settings = dict.fromkeys(level.gain_setting for level in captures.levels if level.gain_setting is not None)
     if not settings:
         stated = captures.sensor.get("gain_setting")
         return {"" if stated is None else str(stated): captures}

@@ -76,9 +76,7 @@ def _judge(path: Path, root: Path, notes: Notes) -> _Verdict:
     frame_kind: FrameKind = "bright" if kind == "bright" else "dark"
     entry = complete(Entry(entry.reference, frame_kind, entry.where, info=entry.info), name, notes)
     if kind == "bias" and entry.exposure_s is None:
-        entry = Entry(
-            entry.reference, "dark", entry.where, 0.0, gain_setting=entry.gain_setting, info=entry.info
-        )
+        entry = Entry(entry.reference, "dark", entry.where, 0.0, gain_setting=entry.gain_setting, info=entry.info)
     return _Verdict(entry)
 
 

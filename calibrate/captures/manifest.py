@@ -57,9 +57,7 @@ def _yaml_document(path: Path) -> dict[str, Any]:
             remedy="Correct the indentation, quotes or doubled keys there",
         ) from error
     if not isinstance(document, dict):
-        raise PhotonbitsError(
-            "the manifest has no keys", where=path, legal=", ".join(TOP_KEYS), remedy=_REMEDY
-        )
+        raise PhotonbitsError("the manifest has no keys", where=path, legal=", ".join(TOP_KEYS), remedy=_REMEDY)
     if "schema" in document:
         raise PhotonbitsError(
             f"this is a file of schema {document['schema']!r}, not a manifest",
@@ -75,16 +73,12 @@ def _read_yaml(path: Path) -> _Content:
     check_keys(document, TOP_KEYS, str(path))
     frames = document.get("frames")
     if not isinstance(frames, list) or not frames:
-        raise PhotonbitsError(
-            "the manifest lists no frames", where=path, legal="at least one entry", remedy=_REMEDY
-        )
+        raise PhotonbitsError("the manifest lists no frames", where=path, legal="at least one entry", remedy=_REMEDY)
     rows = []
     for number, row in enumerate(frames, start=1):
         where = f"{path.name}, entry {number}"
         if not isinstance(row, dict):
-            raise PhotonbitsError(
-                f"the entry is {row!r}", where=where, legal="keys and values", remedy=_REMEDY
-            )
+            raise PhotonbitsError(f"the entry is {row!r}", where=where, legal="keys and values", remedy=_REMEDY)
         rows.append((parse_row(row, where), where))
     block = document.get("sensor") or {}
     if not isinstance(block, dict):

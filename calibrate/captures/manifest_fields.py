@@ -52,9 +52,7 @@ class Row:
 
 
 def _wrong(key: str, value: object, where: str, legal: str) -> PhotonbitsError:
-    return PhotonbitsError(
-        f"{key} is {value!r}", where=where, legal=legal, remedy=f"Correct {key} in the manifest"
-    )
+    return PhotonbitsError(f"{key} is {value!r}", where=where, legal=legal, remedy=f"Correct {key} in the manifest")
 
 
 def check_keys(found: Mapping[Any, Any], legal: tuple[str, ...], where: str) -> None:

@@ -43,9 +43,7 @@ def _point(words: list[str], order: list[int | None], where: str) -> TablePoint:
         if place is None or (place == 2 and not word):
             continue
         if not _is_number(word) or not math.isfinite(float(word)):
-            raise PhotonbitsError(
-                f"{word!r} is no finite number", where=where, legal=_LEGAL, remedy="Correct the line"
-            )
+            raise PhotonbitsError(f"{word!r} is no finite number", where=where, legal=_LEGAL, remedy="Correct the line")
         values[place] = float(word)
     mean, variance, exposure = values
     if mean is None or variance is None:
@@ -85,9 +83,7 @@ def load_table(path: Path, text: str | None = None) -> CaptureSet:
         if order is None or not order:
             order = [0, 1, 2]
         if len(words) > max(3, len(order)):
-            raise PhotonbitsError(
-                f"{len(words)} columns", where=where, legal=_LEGAL, remedy="Remove the other columns"
-            )
+            raise PhotonbitsError(f"{len(words)} columns", where=where, legal=_LEGAL, remedy="Remove the other columns")
         points.append(_point(words, order, where))
     if not points:
         raise PhotonbitsError(

@@ -92,9 +92,7 @@ class FitsFrames:
             metadata["other_images"] = len(images) - 1
         dtype = _plane_dtype(header)
         hint = stated_bit_depth(self._hdus[0].header) or (8 if dtype == np.uint8 else None)
-        return FrameInfo(
-            self._path, n_frames, (height, width), check_dtype(dtype, self._path), hint, metadata
-        )
+        return FrameInfo(self._path, n_frames, (height, width), check_dtype(dtype, self._path), hint, metadata)
 
     def _check_size(self, data_bytes: int) -> None:
         """Refuse a file cut short inside the data; a missing last padding block does no harm."""

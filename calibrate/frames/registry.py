@@ -80,9 +80,7 @@ def _reader_for(reference: FrameReference) -> FrameReader:
 def _check_file(path: Path) -> None:
     try:
         if not path.exists():
-            raise PhotonbitsError(
-                "no such file", where=path, legal="an existing image file", remedy="Check the path"
-            )
+            raise PhotonbitsError("no such file", where=path, legal="an existing image file", remedy="Check the path")
         if not path.is_file():
             raise PhotonbitsError(
                 "this is a folder, not a file",

@@ -13,6 +13,7 @@ from calibrate.response import Response
 
 FloatArray = NDArray[np.float64]
 Kind = Literal["poisson-gaussian", "poisson", "gaussian"]
+LINEAR = Response()
 KINDS: tuple[Kind, ...] = ("poisson-gaussian", "poisson", "gaussian")
 
 
@@ -37,7 +38,7 @@ class Camera:
     bit_depth: int | None
     black_clip_dn: int
     white_clip_dn: int
-    response: Response = Response()
+    response: Response = LINEAR
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -63,9 +64,7 @@ class Camera:
                     legal=f"0 <= black < white <= {2**self.bit_depth - 1} for {self.bit_depth} bit",
                 )
         elif self.kind == "poisson" and not self.response.is_linear:
-            raise PhotonbitsError(
-                "kind poisson with real values and a non-linear response", legal="a linear response"
-            )
+            raise PhotonbitsError("kind poisson with real values and a non-linear response", legal="a linear response")
 
     @property
     def is_scalar(self) -> bool:
@@ -84,7 +83,7 @@ class Camera:
 
     def sample(self, y_e: FloatArray, rng: np.random.Generator) -> NDArray[np.generic]:
         """One measurement of every pixel: codes (uint16 up to 16 bit, else uint32) or float64."""
-        n = y_e if self.kind == "gaussian" else rng.poisson(y_e).astype(np.float64)
+        n = y_e if self.kind == "gaussian" else np.asarray(rng.poisson(y_e), dtype=np.float64)
         if self.kind != "poisson":
             n = n + np.asarray(self.read_noise_e) * rng.standard_normal(y_e.shape)
         x = self.offset_dn + self.response.evaluate(self.system_gain_dn_per_e * n)

@@ -45,7 +45,7 @@ def log_poisson_interval(lower: FloatArray, upper: FloatArray, y: FloatArray) ->
         short = some & (stop - first <= 4096)
     for index in _blocks(np.flatnonzero(short), stop[short] - first[short]):
         width = int(np.max((stop - first)[index]))
-        n = first[index, None] + np.arange(width)
+        n = first[index, None] + np.arange(width, dtype=np.float64)
         terms = np.where(n < stop[index, None], log_poisson(n, y[index, None]), -np.inf)
         out[index] = logsumexp(terms, axis=1)
     wide = np.flatnonzero(some & ~short)
@@ -84,11 +84,12 @@ def log_cell_probability(lower: FloatArray, upper: FloatArray, y: FloatArray, re
 
     ``y >= 0`` and ``read_noise_e > 0``. Natural logarithm; finite for every non-empty cell, however unlikely.
     """
-    zero = y <= 0
-    out = np.empty(y.shape)
+    out = np.full(y.shape, -np.inf)
+    some = upper > lower  # a code above a full well has both edges at +inf
+    zero = some & (y <= 0)
     if np.any(zero):
         out[zero] = log_normal_interval(lower[zero] / read_noise_e[zero], upper[zero] / read_noise_e[zero])
-    rest = np.flatnonzero(~zero)
+    rest = np.flatnonzero(some & ~zero)
     if rest.size:
         start, stop = _window(lower[rest], upper[rest], y[rest], read_noise_e[rest])
         for index in _blocks(rest, stop - start):
@@ -112,9 +113,7 @@ def _sum_window(
         return np.asarray(peak[:, 0] + np.log(np.sum(np.exp(terms - peak), axis=1)), dtype=np.float64)
 
 
-def _window(
-    lower: FloatArray, upper: FloatArray, y: FloatArray, r: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _window(lower: FloatArray, upper: FloatArray, y: FloatArray, r: FloatArray) -> tuple[FloatArray, FloatArray]:
     """First and one-past-last n of the terms that matter."""
     peak = y.copy()
     for edge, outside in ((lower, y < lower), (upper, y > upper)):

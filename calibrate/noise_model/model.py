@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
 
 from calibrate.flags import flag
-from calibrate.noise_model import tables
+from calibrate.noise_model import evaluate, tables
 from calibrate.noise_model.camera import Camera, Kind, check_charge
-from calibrate.noise_model.cells import log_cell_probability, log_normal_interval, log_poisson, log_poisson_interval
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.hashing import sha256_of_file
 from calibrate.response import Response
@@ -33,7 +31,6 @@ FloatArray = NDArray[np.float64]
 
 #: Maps that the measurement itself needs; `prnu` and `dark_current_e_per_s` act before charge is collected.
 READOUT_MAPS = ("system_gain_dn_per_e", "read_noise_e", "offset_dn")
-_EXACT_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -115,12 +112,22 @@ class NoiseModel:
         if response is None:
             response = Response()
         elif isinstance(response, Mapping):
+            missing = [key for key in ("coefficients", "scale_dn") if key not in response]
+            if missing:
+                raise PhotonbitsError(
+                    f"response has no {missing[0]}", legal="a Response, or a mapping with coefficients and scale_dn"
+                )
             response = Response("polynomial", tuple(response["coefficients"]), float(response["scale_dn"]))
         if full_well_e is not None:
-            if not full_well_e > 0:
+            if not 0 < full_well_e < np.inf:
                 raise PhotonbitsError(f"full_well_e is {full_well_e:g}", legal="a positive number of electrons")
+            if not system_gain_dn_per_e > 0:
+                raise PhotonbitsError(
+                    f"system_gain_dn_per_e is {system_gain_dn_per_e:g}", legal="a finite number above 0, in DN/e-"
+                )
             response = replace(response, full_well_dn=system_gain_dn_per_e * full_well_e)
-        top = 0 if bit_depth is None else 2**bit_depth - 1
+        _check_given(bit_depth, white_clip_dn, black_clip_dn, dark_current_e_per_s)
+        top = 0 if bit_depth is None else max(0, 2**bit_depth - 1)
         camera = Camera(
             kind=kind,
             system_gain_dn_per_e=float(system_gain_dn_per_e),
@@ -144,7 +151,8 @@ class NoiseModel:
         if dark_current_e_per_s is not None:
             values["dark_current_e_per_s"] = dark_current_e_per_s
         parameters: dict[str, Any] = {
-            name: ParameterEntry(value=float(value), std=None, unit=PARAMETERS[name][0]) for name, value in values.items()
+            name: ParameterEntry(value=float(value), std=None, unit=PARAMETERS[name][0])
+            for name, value in values.items()
         }
         if response.form == "polynomial":
             parameters["nonlinearity"] = NonlinearityEntry(
@@ -270,13 +278,13 @@ class NoiseModel:
         shape = np.broadcast_shapes(z.shape, y.shape, *(np.shape(p) for p in parameters))
         z, y = np.broadcast_to(z, shape), np.broadcast_to(y, shape)
         if camera.bit_depth is None:
-            return _log_density(camera, z, y)
+            return evaluate.log_density(camera, z, y)
         possible = (z == np.floor(z)) & (z >= camera.black_clip_dn) & (z <= camera.white_clip_dn)
         code = np.where(possible, z, camera.black_clip_dn)
         lower, upper = camera.thresholds_e(code), camera.thresholds_e(code + 1)
         r = np.broadcast_to(np.asarray(camera.read_noise_e, dtype=np.float64), shape)
         flat = [np.broadcast_to(a, shape).ravel() for a in (lower, upper, y, r)]
-        out = np.where(possible, _log_cells(camera.kind, *flat).reshape(shape), -np.inf)
+        out = np.where(possible, evaluate.log_cells(camera.kind, *flat).reshape(shape), -np.inf)
         return np.asarray(out, dtype=np.float64)
 
     def mean_dn(self, y_e: ArrayLike) -> FloatArray:
@@ -299,8 +307,10 @@ class NoiseModel:
         y = np.asarray(y_e, dtype=np.float64)
         self._check(y)
         if self._pixel_camera.is_scalar:
-            return _over_charges(y, lambda values: tables.entropies_bits(self.camera, values)[None])[0]
-        return self._by_pixel_class(y)
+            limit = evaluate.row_limit(self.camera, y)
+            rows = evaluate.over_charges(y, lambda q: tables.entropies_bits(self.camera, q)[None], limit=limit)
+            return np.asarray(rows[0])
+        return evaluate.entropies_by_pixel_class(self._pixel_camera, y)
 
     def code_table(self, y_e: ArrayLike) -> tables.CodeTable:
         """p(z | y) at the charges ``y_e`` (one-dimensional) of the camera's scalars, maps left aside."""
@@ -324,157 +334,33 @@ class NoiseModel:
         camera = self.camera
         if camera.bit_depth is None:
             camera = self._pixel_camera
-            return _continuous_moments(camera, y)
+            return evaluate.continuous_moments(camera, y)
         if self._pixel_camera.is_scalar:
-            both = _over_charges(y, lambda values: np.stack(tables.moments(camera, values)))
+            limit = evaluate.row_limit(camera, y)
+            both = evaluate.over_charges(y, lambda values: np.stack(tables.moments(camera, values)), limit=limit)
             return both[0], both[1]
-        return self._pixel_moments(y)
+        return evaluate.pixel_moments(self._pixel_camera, y)
 
-    def _pixel_moments(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Moments by adding up codes around each pixel's mean; rows of pixels at a time."""
-        camera = self._pixel_camera
-        gain, r, offset = (
-            np.broadcast_to(np.asarray(p, dtype=np.float64), y.shape).reshape(-1)
-            for p in (camera.system_gain_dn_per_e, camera.read_noise_e, camera.offset_dn)
-        )
-        charge = y.reshape(-1)
-        u = gain * charge
-        centre = np.floor(offset + camera.response.evaluate(u))
-        shot = 0.0 if camera.kind == "gaussian" else 1.0
-        reach = np.ceil(9 * gain * np.sqrt(shot * charge + r**2) + 2 + 20 * gain * shot)
-        mean, variance = np.empty(charge.shape), np.empty(charge.shape)
-        order = np.argsort(reach, kind="stable")
-        position = 0
-        while position < order.size:
-            count = max(1, int(100_000 // (2 * reach[order[position]] + 1)))
-            index = order[position : position + count]
-            position += index.size
-            span = np.arange(-np.max(reach[index]), np.max(reach[index]) + 1)
-            codes = np.clip(centre[index, None] + span, camera.black_clip_dn, camera.white_clip_dn)
-            fresh = np.concatenate([np.ones((index.size, 1), bool), np.diff(codes, axis=1) > 0], axis=1)
-            local = replace(
-                camera,
-                system_gain_dn_per_e=gain[index, None],
-                read_noise_e=r[index, None],
-                offset_dn=offset[index, None],
+
+def _check_given(
+    bit_depth: object, white_clip_dn: float | None, black_clip_dn: float | None, dark_current_e_per_s: float | None
+) -> None:
+    """Raise PhotonbitsError for given values that neither the camera nor the file's schema would name clearly."""
+    if bit_depth is not None and (isinstance(bit_depth, bool) or not isinstance(bit_depth, int | np.integer)):
+        raise PhotonbitsError(f"bit_depth is {bit_depth!r}", legal="a whole number, 1 to 32, or None for real values")
+    for name, code in (("white_clip_dn", white_clip_dn), ("black_clip_dn", black_clip_dn)):
+        if code is None:
+            continue
+        if not float(code).is_integer():
+            raise PhotonbitsError(f"{name} is {code:g}", legal="a whole number: a code of the converter")
+        if bit_depth is None:
+            raise PhotonbitsError(
+                f"{name} is {code:g} without a bit_depth", legal="None: real-valued measurements do not clip"
             )
-            args = (local.thresholds_e(codes), local.thresholds_e(codes + 1), charge[index, None], r[index, None])
-            flat = [np.broadcast_to(a, codes.shape).ravel() for a in args]
-            weight = np.where(fresh, np.exp(_log_cells(camera.kind, *flat)).reshape(codes.shape), 0.0)
-            weight /= weight.sum(axis=1, keepdims=True)
-            mean[index] = np.sum(weight * (codes - centre[index, None]), axis=1) + centre[index]
-            variance[index] = np.sum(weight * (codes - mean[index, None]) ** 2, axis=1)
-        return mean.reshape(y.shape), variance.reshape(y.shape)
-
-    def _by_pixel_class(self, y: FloatArray) -> FloatArray:
-        """Entropies with maps: pixels grouped by offset phase and gain, interpolated in read noise."""
-        camera = self._pixel_camera
-        gain, r, offset = (
-            np.broadcast_to(np.asarray(p, dtype=np.float64), y.shape)
-            for p in (camera.system_gain_dn_per_e, camera.read_noise_e, camera.offset_dn)
+    if dark_current_e_per_s is not None and not 0 <= dark_current_e_per_s < np.inf:
+        raise PhotonbitsError(
+            f"dark_current_e_per_s is {dark_current_e_per_s:g}", legal="a finite number 0 or more, in e-/s"
         )
-        discrete = camera.bit_depth is not None
-        fine = discrete and float(np.min(gain * r)) < 0.7
-        whole = np.floor(offset) if discrete else np.zeros(y.shape)
-        phase = np.floor((offset - whole) * 8) if fine else np.zeros(y.shape)
-        log_r = np.log(np.maximum(r, 1e-3))
-        step = 0.04
-        r_class = np.floor(log_r / step)
-        gain_class = np.round(np.log(gain) / 0.02) if np.ndim(camera.system_gain_dn_per_e) else np.zeros(y.shape)
-        # Where a clip is within reach the whole part of the offset matters too.
-        near = discrete & (
-            (offset - 9 * gain * r < camera.black_clip_dn)
-            | (offset + gain * (y + 9 * np.sqrt(y + r**2)) > camera.white_clip_dn)
-        )
-        shift = np.where(near, whole, np.round(np.mean(whole)))
-        keys = np.stack([phase, r_class, gain_class, shift]).reshape(4, -1)
-        classes, member = np.unique(keys, axis=1, return_inverse=True)
-        out = np.empty(y.size)
-        charge = y.reshape(-1)
-        for index in range(classes.shape[1]):
-            chosen = np.flatnonzero(member.reshape(-1) == index)
-            base = replace(
-                camera,
-                system_gain_dn_per_e=float(np.mean(gain.reshape(-1)[chosen])),
-                offset_dn=float(classes[3, index] + np.mean((offset - whole).reshape(-1)[chosen])),
-            )
-            ends = [float(np.exp((classes[1, index] + k) * step)) for k in (0, 1)]
-            share = log_r.reshape(-1)[chosen] / step - classes[1, index]
-            value = np.zeros(chosen.size)
-            for end, weight in zip(ends, (1 - share, share), strict=True):
-                local = replace(base, read_noise_e=end)
-                values = _over_charges(
-                    charge[chosen], lambda q, local=local: tables.entropies_bits(local, q)[None], limit=256
-                )
-                value += weight * values[0]
-            out[chosen] = value
-        return out.reshape(y.shape)
-
-
-def _log_cells(kind: Kind, lower: FloatArray, upper: FloatArray, y: FloatArray, r: FloatArray) -> FloatArray:
-    if kind == "gaussian":
-        return log_normal_interval((lower - y) / r, (upper - y) / r)
-    if kind == "poisson" or not np.any(r):
-        return log_poisson_interval(lower, upper, y)
-    if np.all(r > 0):
-        return log_cell_probability(lower, upper, y, r)
-    out = np.empty(y.shape)
-    quiet = r == 0
-    out[quiet] = log_poisson_interval(lower[quiet], upper[quiet], y[quiet])
-    out[~quiet] = log_cell_probability(lower[~quiet], upper[~quiet], y[~quiet], r[~quiet])
-    return out
-
-
-def _log_density(camera: Camera, z: FloatArray, y: FloatArray) -> FloatArray:
-    """Log density per DN of real-valued measurements; log probability on the lattice for kind ``poisson``."""
-    gain, r, offset = (
-        np.broadcast_to(np.asarray(p, dtype=np.float64), z.shape)
-        for p in (camera.system_gain_dn_per_e, camera.read_noise_e, camera.offset_dn)
-    )
-    u = camera.response.inverse(z - offset)
-    w = u / gain
-    if camera.kind == "poisson" or (camera.kind == "poisson-gaussian" and not np.any(r)):
-        n = np.round(w)
-        on_lattice = (np.abs(w - n) < 1e-6 * np.maximum(1.0, np.abs(n))) & (n >= 0)
-        return np.where(on_lattice, log_poisson(np.maximum(n, 0.0), y), -np.inf)
-    with np.errstate(divide="ignore"):
-        jacobian = -np.log(gain * camera.response.derivative(np.where(np.isfinite(u), u, 0.0)))
-    if camera.kind == "gaussian":
-        value = -0.5 * ((w - y) / r) ** 2 - np.log(r * np.sqrt(2 * np.pi))
-    else:
-        # A cell narrow against the read noise, midpoint rule: relative error width^2 / (24 r^2) = 4e-10.
-        half = 0.5e-4 * r
-        flat = [a.ravel() for a in (w - half, w + half, y, r)]
-        value = log_cell_probability(*flat).reshape(z.shape) - np.log(2 * half)
-    return np.where(np.isfinite(u), value + jacobian, -np.inf)
-
-
-def _continuous_moments(camera: Camera, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    gain, r = camera.system_gain_dn_per_e, np.asarray(camera.read_noise_e)
-    shot = 0.0 if camera.kind == "gaussian" else y
-    if camera.response.is_linear:
-        return camera.offset_dn + gain * y, np.broadcast_to(np.asarray(gain) ** 2 * (shot + r**2), y.shape).copy()
-    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
-    spread = np.sqrt(shot + r**2)
-    values = camera.response.evaluate(gain * (y[..., None] + np.asarray(spread)[..., None] * nodes))
-    weights = weights / weights.sum()
-    mean = values @ weights
-    return camera.offset_dn + mean, (values - mean[..., None]) ** 2 @ weights
-
-
-def _over_charges(y: FloatArray, exact, *, limit: int = _EXACT_ROWS) -> FloatArray:  # type: ignore[no-untyped-def]
-    """``exact`` (n,) -> (k, n) at every charge: row by row where few differ, else splined in sqrt(y)."""
-    values, member = np.unique(y, return_inverse=True)
-    if values.size <= limit:
-        rows = exact(values)
-        return rows[:, member.reshape(-1)].reshape((rows.shape[0], *y.shape))
-    if values[0] < 0:
-        knots = np.linspace(values[0], values[-1], limit)
-        return CubicSpline(knots, exact(knots), axis=1)(y)
-    root = np.linspace(np.sqrt(values[0]), np.sqrt(values[-1]), limit)
-    knots = np.clip(root**2, values[0], values[-1])
-    rows = exact(knots)
-    return CubicSpline(np.sqrt(knots), rows, axis=1)(np.sqrt(y))
 
 
 def _checked_maps(maps: Mapping[str, ArrayLike] | None) -> Maps | None:

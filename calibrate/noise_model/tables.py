@@ -6,8 +6,9 @@ Poisson(n; y_j) and P(code | n), so its cost is the number of codes that matter 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def row_entropies_bits(pmf: sparse.csr_array) -> FloatArray:
     data = pmf.data
     terms = np.where(data > 0, -data * np.log2(np.maximum(data, 1e-300)), 0.0)
     row = np.repeat(np.arange(pmf.shape[0]), np.diff(pmf.indptr))
-    return np.bincount(row, weights=terms, minlength=pmf.shape[0])
+    return np.asarray(np.bincount(row, weights=terms, minlength=pmf.shape[0]), dtype=np.float64)
 
 
 def code_table(camera: Camera, y_e: FloatArray) -> CodeTable:
@@ -118,7 +119,7 @@ def _blocks_of_rows(camera: Camera, y_e: FloatArray) -> Iterator[tuple[slice, sp
             start[rows] - low,
             stop[rows] - start[rows],
             high - low,
-            lambda row, column, low=low, rows=rows: np.exp(log_poisson(column + low, y_e[rows][row])),
+            partial(_poisson_at, y_e[rows], low),
         )
         read = _code_given_charge(np.arange(low, high, dtype=np.float64), camera, thresholds)
         yield rows, _normalised(sparse.csr_array(shot @ read))
@@ -131,6 +132,10 @@ def _gaussian_blocks(
     for position in range(0, y_e.size, 4096):
         rows = slice(position, position + 4096)
         yield rows, _normalised(_code_given_charge(y_e[rows], camera, thresholds))
+
+
+def _poisson_at(y_e: FloatArray, first_n: int, row: NDArray[np.int64], column: NDArray[np.int64]) -> FloatArray:
+    return np.exp(log_poisson((column + first_n).astype(np.float64), y_e[row]))
 
 
 def _normalised(pmf: sparse.csr_array) -> sparse.csr_array:
@@ -161,12 +166,17 @@ def _code_given_charge(charge_e: FloatArray, camera: Camera, thresholds: FloatAr
         low = (thresholds[column] - charge_e[row]) / r
         high = (thresholds[column + 1] - charge_e[row]) / r
         flip = low > 0
-        return ndtr(np.where(flip, -low, high)) - ndtr(np.where(flip, -high, low))
+        return np.asarray(ndtr(np.where(flip, -low, high)) - ndtr(np.where(flip, -high, low)))
 
     return _banded(first, last - first + 1, n_codes, cell)
 
 
-def _banded(start: NDArray[np.int64], count: NDArray[np.int64], n_columns: int, fill) -> sparse.csr_array:  # type: ignore[no-untyped-def]
+def _banded(
+    start: NDArray[np.int64],
+    count: NDArray[np.int64],
+    n_columns: int,
+    fill: Callable[[NDArray[np.int64], NDArray[np.int64]], FloatArray],
+) -> sparse.csr_array:
     """Sparse matrix whose row i holds ``fill(row, column)`` at columns start[i] .. start[i] + count[i] - 1."""
     indptr = np.concatenate([[0], np.cumsum(count)])
     row = np.repeat(np.arange(start.size), count)

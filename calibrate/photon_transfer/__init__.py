@@ -72,13 +72,32 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
         if not integer:
             bit_depth = None
         data = from_levels(captures, levels, _white_clip(levels, bit_depth))
-    choice = fit_photon_transfer(data, rounding)
+    choice = _converged_fit(data, rounding, captures.root)
     saturation = find_saturation(data, choice.chosen)
     measured = _measure_maps(captures, data, choice, rounding) if maps else None
     document = build_document(
         replace(captures, bit_depth=bit_depth), levels, data, choice, saturation, guessed, measured
     )
     return NoiseModel.from_document(document, measured)
+
+
+def _converged_fit(data: PhotonTransferData, rounding: float, where: object) -> Choice:
+    """The fit; data that send it to infinity are an error with a remedy, not a stack trace."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            choice = fit_photon_transfer(data, rounding)
+        criteria = np.array([candidate.bic for candidate in choice.candidates])
+        finite = (choice.chosen.theta, choice.chosen.covariance, criteria)
+        if all(np.all(np.isfinite(values)) for values in finite):
+            return choice
+    except np.linalg.LinAlgError:
+        pass
+    raise PhotonbitsError(
+        f"the fit of {int(np.sum(data.used_bright))} bright and {int(np.sum(data.dark))} dark levels does not converge",
+        where=where,
+        legal="means and variances that rise together",
+        remedy="Use larger frames or more levels, and look at calibrate inspect for files in the wrong level",
+    )
 
 
 def _guess_bit_depth(levels: tuple[LevelStatistics, ...]) -> int:
@@ -115,4 +134,3 @@ def _measure_maps(captures: CaptureSet, data: PhotonTransferData, choice: Choice
         rounding_dn2=rounding,
     )
     return measure_maps(captures, fit)
-

@@ -69,7 +69,7 @@ def build_document(
             parameters["offset_scatter_dn"] = _entry("offset_scatter_dn", fit.nuisance.offset_dn, None)
     if fit.layout.degree:
         coefficients = fit.layout.coefficients(fit.theta)
-        std = np.sqrt(np.diag(fit.covariance))[-fit.layout.degree :]
+        std = np.sqrt(np.maximum(np.diag(fit.covariance), 0.0))[-fit.layout.degree :]
         parameters["nonlinearity"] = NonlinearityEntry(
             form="polynomial",
             coefficients=tuple(float(c) for c in coefficients),
@@ -223,7 +223,9 @@ def _number(value: float) -> float | None:
 
 
 def _files(captures: CaptureSet) -> list[dict[str, str]]:
-    paths = sorted({reference.path for level in captures.levels for reference in level.frames} | set(captures.input_files))
+    paths = sorted(
+        {reference.path for level in captures.levels for reference in level.frames} | set(captures.input_files)
+    )
     digests = sha256_of_files(paths)
     return [{"path": _relative(path, captures.root), "sha256": d} for path, d in zip(paths, digests, strict=True)]
 

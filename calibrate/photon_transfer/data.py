@@ -123,6 +123,11 @@ def from_levels(
                 remedy="Noise is measured from the difference of two frames",
             )
     ordered = [*brights, *darks]
+    fewest = min(level.n_pixels for level in ordered)
+    if fewest < 2:
+        raise PhotonbitsError(
+            f"frames of {fewest} pixel", where=where, legal="two pixels or more: noise is a variance over pixels"
+        )
     offset = float(np.mean([level.mean_dn for level in darks]))
     bright = np.array([level.kind == "bright" for level in ordered])
     photons = np.array([np.nan if level.photons_per_pixel is None else level.photons_per_pixel for level in ordered])

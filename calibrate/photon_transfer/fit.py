@@ -120,9 +120,7 @@ def fit_photon_transfer(data: PhotonTransferData, rounding_dn2: float) -> Choice
     final = _fit(best.name, best.layout, data, best.theta, shape, nuisance)
     excess = _variance_excess(final, data, shape)
     final = _fit(best.name, best.layout, data, final.theta, shape, replace(final.nuisance, variance_excess=excess))
-    plain = error_covariance(
-        final.theta, final.layout, data, replace(final.nuisance, variance_excess=1.0), shape
-    )
+    plain = error_covariance(final.theta, final.layout, data, replace(final.nuisance, variance_excess=1.0), shape)
     white = whiten(final.residuals, weights(final.residuals, *plain))
     final = replace(final, bic=best.bic, deviance=float(white @ white))
     return Choice(final, tuple(final if c is best else c for c in compared), shape)
@@ -155,7 +153,7 @@ def _initial(data: PhotonTransferData, layout: Layout) -> FloatArray:
         floor = float(np.median(data.variance_dn2[darks]))
     else:
         low = np.argsort(signal)[: max(3, signal.size // 2)]
-        slope, intercept = np.polyfit(signal[low], variance[low], 1)
+        intercept = np.polyfit(signal[low], variance[low], 1)[1]
         floor = float(np.clip(intercept, 0.0, variance.min()))
     positive = signal > 0
     if not np.any(positive):
@@ -174,9 +172,7 @@ def _initial(data: PhotonTransferData, layout: Layout) -> FloatArray:
     theta = {"gain": gain, "offset": offset, "dark_variance": max(floor - layout.rounding_dn2, 1e-3)}
     if layout.index("responsivity") is not None:
         light = data.light[data.used_bright]
-        theta["responsivity"] = float(
-            np.sum((data.mean_dn[data.used_bright] - offset) * light) / np.sum(light * light)
-        )
+        theta["responsivity"] = float(np.sum((data.mean_dn[data.used_bright] - offset) * light) / np.sum(light * light))
     if layout.index("dark_rate") is not None:
         theta["dark_rate"] = float(np.polyfit(data.exposure_s[data.dark], data.mean_dn[data.dark], 1)[0])
     return np.array([theta.get(name, 0.0) for name in layout.names])
@@ -219,9 +215,11 @@ def _stacked(layout: Layout, data: PhotonTransferData) -> Callable[[FloatArray],
 
 
 def _steps(theta: FloatArray, layout: Layout) -> FloatArray:
-    scale = np.array([1e-4 if name.startswith("c") else 1e-4 * abs(t) for name, t in zip(layout.names, theta, strict=True)])
+    scale = np.array(
+        [1e-4 if name.startswith("c") else 1e-4 * abs(t) for name, t in zip(layout.names, theta, strict=True)]
+    )
     floor = {"offset": 1e-3, "dark_variance": 1e-4, "dark_rate": 1e-4}
-    return np.maximum(scale, [floor.get(name, 1e-9) for name in layout.names])
+    return np.asarray(np.maximum(scale, [floor.get(name, 1e-9) for name in layout.names]))
 
 
 def _whiten_columns(r: Residuals, w: Weights, jacobian: FloatArray) -> FloatArray:

@@ -56,9 +56,7 @@ def raise_flags(
     return tuple(out)
 
 
-def _frame_flags(
-    levels: tuple[LevelStatistics, ...], data: PhotonTransferData, choice: Choice
-) -> list[FlagEntry]:
+def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, choice: Choice) -> list[FlagEntry]:
     out: list[FlagEntry] = []
     darks = [level for level in levels if level.kind == "dark"]
     if not darks:

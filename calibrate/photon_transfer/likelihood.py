@@ -152,6 +152,7 @@ def error_covariance(
     shot_signal = np.maximum(seen, 0.0)
     _, slope, bend = polynomial(coefficients, layout.scale_dn, seen)
     variance = slope**2 * (gain * shot_signal + w) + layout.rounding_dn2
+    variance = np.maximum(variance, 1e-9 * np.max(variance))  # a noiseless level has no infinite weight
     kappa3 = slope**3 * gain**2 * shot_signal
     kappa4 = slope**4 * gain**3 * shot_signal
     mean_variance = variance / data.mean_samples
@@ -178,9 +179,7 @@ def weights(r: Residuals, var_m: FloatArray, cov: FloatArray, var_v: FloatArray)
     a = np.where(r.has_mean, 1.0 / np.sqrt(var_m), 0.0)
     c = np.where(r.has_variance, 1.0 / np.sqrt(conditional), 0.0)
     b = -c * cov / var_m
-    log_determinant = float(
-        np.sum(np.log(var_m[r.has_mean])) + np.sum(np.log(conditional[r.has_variance]))
-    )
+    log_determinant = float(np.sum(np.log(var_m[r.has_mean])) + np.sum(np.log(conditional[r.has_variance])))
     return Weights(a, np.where(both, b, 0.0), c, log_determinant)
 
 

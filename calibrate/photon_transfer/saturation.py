@@ -53,7 +53,7 @@ def find_saturation(data: PhotonTransferData, fit: Candidate) -> Saturation | No
 def _with_charge(code: float, std: float, fit: Candidate, *, is_full_well: bool) -> Saturation:
     theta, layout = fit.theta, fit.layout
 
-    def charge(values: np.ndarray, at: float) -> float:  # type: ignore[type-arg]
+    def charge(values: np.ndarray, at: float) -> float:
         signal = at - layout.get(values, "offset")
         curve = layout.coefficients(values)
         # Above the fitted range the curve goes on along its tangent.
@@ -74,7 +74,7 @@ def _with_charge(code: float, std: float, fit: Candidate, *, is_full_well: bool)
     return Saturation(code, std, value, float(np.sqrt(max(variance, 0.0))), is_full_well)
 
 
-def _curve_top(coefficients: np.ndarray, scale: float) -> float:  # type: ignore[type-arg]
+def _curve_top(coefficients: np.ndarray, scale: float) -> float:
     return scale * (1.0 + float(np.sum(coefficients)))
 
 

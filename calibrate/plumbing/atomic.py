@@ -109,8 +109,7 @@ def atomic_outputs(
                 f"Two outputs have the same name, {paths[position]}", remedy="Give each a name of its own"
             )
     temporaries = tuple(
-        target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}.partial{target.suffix}")
-        for target in targets
+        target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}.partial{target.suffix}") for target in targets
     )
     try:
         yield temporaries

@@ -168,23 +168,17 @@ def aligned(texts: Sequence[str]) -> list[Markup]:
     >>> print(aligned(["0.5012(13)", "64"])[1])
     <span class="int" style="min-width:2ch">64</span><span class="frac" style="min-width:9ch"></span>
     """
-    parts = [(text, "") if "." not in text else (text[: text.index(".")], text[text.index(".") :]) for text in texts]
-    before = max((len(a) for a, b in parts if _is_number(a + b)), default=0)
-    after = max((len(b) for a, b in parts if _is_number(a + b)), default=0)
-    out = []
-    for a, b in parts:
-        if not _is_number(a + b):
-            out.append(escape(a + b))
-            continue
-        # An uncertainty or exponent without a decimal point, 2346(12), hangs to the right of it as well.
-        cut = next((i for i, c in enumerate(a) if c in "(e"), len(a))
-        a, b = a[:cut], a[cut:] + b
-        out.append(
-            Markup(
-                '<span class="int" style="min-width:{}ch">{}</span><span class="frac" style="min-width:{}ch">{}</span>'
-            ).format(before, a, after, b)
-        )
-    return out
+    # An uncertainty or exponent without a decimal point, as in 2346(12), hangs to the right of it as well.
+    cuts = [next((i for i, character in enumerate(text) if character in ".(e"), len(text)) for text in texts]
+    before = max((cut for text, cut in zip(texts, cuts, strict=True) if _is_number(text)), default=0)
+    after = max((len(text) - cut for text, cut in zip(texts, cuts, strict=True) if _is_number(text)), default=0)
+    cell = Markup(
+        '<span class="int" style="min-width:{}ch">{}</span><span class="frac" style="min-width:{}ch">{}</span>'
+    )
+    return [
+        cell.format(before, text[:cut], after, text[cut:]) if _is_number(text) else escape(text)
+        for text, cut in zip(texts, cuts, strict=True)
+    ]
 
 
 def render_page(

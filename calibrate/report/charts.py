@@ -14,7 +14,6 @@ FloatArray = NDArray[np.float64]
 
 TALL_PX = 440
 LOW_PX = 320
-_MODEL_POINTS = 160
 
 
 def linearity(model: NoiseModel) -> Figure | None:
@@ -78,7 +77,7 @@ def linearity(model: NoiseModel) -> Figure | None:
 
 
 def _charge_grid(model: NoiseModel) -> FloatArray:
-    top = n.top_signal_e(model)
+    top = 0.9999 * n.top_signal_e(model)  # just below a full well, where the response has no slope
     return np.geomspace(min(0.3, top / 100), top, 240)
 
 

@@ -112,14 +112,14 @@ def linearity(model: NoiseModel) -> Linearity | str:
             "The captures give neither exposure times nor photons, so there is no light axis to compare the "
             "signal with: linearity cannot be shown."
         )
-    usable = known & bright.used
-    if np.unique(light[usable]).size < 3:
-        return (
-            f"The used levels have {np.unique(light[usable]).size} different values of known light; "
-            "linearity needs at least 3."
-        )
     signal = bright.mean_dn - dark_signal_dn(model, bright.exposure_s)
-    usable &= signal > 0
+    usable = known & bright.used & (signal > 0)
+    different = np.unique(light[usable]).size
+    if different < 3:
+        return (
+            f"The used levels above the dark signal have {different} different values of known light; linearity "
+            "needs at least 3."
+        )
     order = np.flatnonzero(known)[np.argsort(light[known], kind="stable")]
     scatter = model.parameter("light_scatter_percent")
     floor = scatter.value / 100 if scatter and scatter.value > 0 else _TYPICAL_LIGHT_SCATTER
@@ -214,6 +214,43 @@ def top_signal_e(model: NoiseModel) -> float:
         if math.isfinite(top) and top > 0:
             return top
     return 1e4
+
+
+def ceiling_e(model: NoiseModel) -> float:
+    """Charge at which the model's own mean stops rising: full well or highest code; `top_signal_e` without either."""
+    camera = model.camera
+    gain = float(camera.system_gain_dn_per_e)
+    ends = [] if camera.response.full_well_dn is None else [camera.response.full_well_dn / gain]
+    if camera.bit_depth is not None:
+        ends.append(float(signal_e(model, float(camera.white_clip_dn))))
+    known = [end for end in ends if math.isfinite(end) and end > 0]
+    return min(known) if known else top_signal_e(model)
+
+
+def variance_curve(model: NoiseModel, lowest_e: float) -> tuple[FloatArray, FloatArray]:
+    """Mean signal above the offset (DN) and temporal variance (DN^2) that the model predicts, up to its ceiling.
+
+    Exact up to 20 000 electrons, where rounding may show, and within 8 standard deviations of the ceiling; to
+    first order between, where rounding and clipping are out of reach and the exact sum would take seconds.
+    """
+    camera = model.camera
+    gain, offset, r = float(camera.system_gain_dn_per_e), float(camera.offset_dn), float(camera.read_noise_e)
+    end = ceiling_e(model)
+    reach = 8 * math.sqrt((0.0 if camera.kind == "gaussian" else end) + r**2)
+    start = min(lowest_e, end / 10)
+    smooth = np.geomspace(start, max(end - reach, 2 * start), 100)
+    charge = np.union1d(smooth, np.linspace(max(end - reach, start), end + reach, 36))
+    shot = 0.0 if camera.kind == "gaussian" else charge
+    mean = camera.response.evaluate(gain * charge)
+    variance = (gain * camera.response.derivative(gain * charge)) ** 2 * (shot + r**2)
+    if camera.bit_depth is None:
+        plain = model.with_parameters()
+        return plain.mean_dn(charge) - offset, plain.variance_dn2(charge)
+    exact = (charge <= 2e4) | (charge >= end - reach)
+    variance += 1 / 12
+    code_mean, code_variance = model.code_table(charge[exact]).moments()
+    mean[exact], variance[exact] = code_mean - offset, code_variance
+    return mean, variance
 
 
 def sensitivity_threshold_e(model: NoiseModel) -> float:

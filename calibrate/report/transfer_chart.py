@@ -13,19 +13,17 @@ from numpy.typing import NDArray
 from calibrate.noise_model import NoiseModel
 from calibrate.plumbing import figures as style
 from calibrate.report import numbers as n
+from calibrate.report.charts import LOW_PX, TALL_PX
 
 FloatArray = NDArray[np.float64]
-
-TALL_PX = 440
-LOW_PX = 320
-_MODEL_POINTS = 160
 
 
 def photon_transfer(model: NoiseModel) -> Figure:
     """Temporal variance against mean signal, log-log, with the model; residuals beneath where levels were fitted."""
     bright, dark = n.levels_of(model.document, "bright"), n.levels_of(model.document, "dark")
     residuals = n.variance_residuals(bright)
-    with_residuals = bool(np.any(np.isfinite(residuals)))
+    above = bright.mean_dn > float(model.camera.offset_dn)
+    with_residuals = bool(np.any(np.isfinite(residuals) & above))
     with style.figure_style():
         figure = style.new_figure(TALL_PX if with_residuals else LOW_PX + 40)
         if with_residuals:
@@ -58,16 +56,8 @@ def photon_transfer(model: NoiseModel) -> Figure:
 
 
 def _variance_curve(axes: Axes, model: NoiseModel, left: float, top: float, floor: float) -> None:
-    plain = model.with_parameters()
-    gain, offset = float(model.camera.system_gain_dn_per_e), float(model.camera.offset_dn)
-    end = n.top_signal_e(model)
-    charge = np.concatenate(
-        [
-            np.geomspace(left / gain, 0.8 * end, _MODEL_POINTS // 2),
-            np.linspace(0.8 * end, 1.25 * end, _MODEL_POINTS // 2),
-        ]
-    )
-    mean, variance = plain.mean_dn(charge) - offset, plain.variance_dn2(charge)
+    gain = float(model.camera.system_gain_dn_per_e)
+    mean, variance = n.variance_curve(model, left / gain)
     shown = (mean > 0) & (variance > 0)
     axes.plot(mean[shown], variance[shown], color=style.BLUE, zorder=3, label="noise model")
     quiet: dict[str, Any] = {"linewidth": 1.1, "zorder": 2}

@@ -26,6 +26,8 @@ _COARSE_VARIANCES = 4.0 ** np.arange(-8.0, 5.0)
 # log2 of the step in variance where patches do differ: 16 x 16 pixels tell steps of 10 % apart.
 _FINE_STEP = 0.4
 _TUNING_PIXELS = 1 << 18
+# Bits per pixel that several contrasts must save over one.
+_LEAST_GAIN = 2e-4
 # Scales that hold less than this share of patches are dropped.
 _LEAST_SHARE = 1e-4
 
@@ -64,7 +66,7 @@ class ScaleMixture:
             return _with_weights(fitted, training)
 
         coarse = draft(shape, _COARSE_VARIANCES)
-        drafts = [coarse]
+        drafts = [draft(shape, np.ones(1))]
         if len(coarse.experts) > 1:
             scatter = _even_scatter(coarse, training, moments.global_mean_dn, shape)
             even = tapered_covariance(mean, scatter, histogram, train, validation)
@@ -73,7 +75,10 @@ class ScaleMixture:
             drafts = [draft(shape, fine), draft(even, fine)]
         candidates = [replace(d, outlier_weight=float(w)) for d in drafts for w in OUTLIER_WEIGHTS[::2]]
         bits = [float(candidate.code_length_bits(tuning).sum()) for candidate in candidates]
-        return candidates[int(np.argmin(bits))]
+        best, single = int(np.argmin(bits)), int(np.argmin(bits[: len(OUTLIER_WEIGHTS[::2])]))
+        # One contrast unless several are worth their time: white noise fits all of them equally well.
+        worth = _LEAST_GAIN * tuning.codes.size
+        return candidates[single if bits[single] < bits[best] + worth else best]
 
 
 def _experts(

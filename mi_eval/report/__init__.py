@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mi_eval.report.details import ScoreDetails
     from mi_eval.report.page import render_score_report, write_score_figures
+    from mi_eval.score_details import ScoreDetails
 
 __all__ = ["ScoreDetails", "render_score_report", "write_score_figures"]
 
 # Loaded at first use (PEP 562): who only fills in the details need not import matplotlib.
 _HOMES = {
-    "ScoreDetails": "mi_eval.report.details",
+    "ScoreDetails": "mi_eval.score_details",
     "render_score_report": "mi_eval.report.page",
     "write_score_figures": "mi_eval.report.page",
 }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibrate.plumbing import figures as style
 from mi_eval.report import numbers as n
-from mi_eval.report.details import ScoreDetails
+from mi_eval.score_details import ScoreDetails
 
 FloatArray = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mi_eval.report.details import ScoreDetails
+from mi_eval.score_details import ScoreDetails
 
 FloatArray = NDArray[np.float64]
 Score = Mapping[str, Any]
@@ -78,8 +78,8 @@ def meaning(score: Score) -> str:
     if low <= 0:
         return "The frames vary no more than the camera's noise alone makes them vary, within the error of this score."
     text = (
-        f"On average a pixel tells as much about the scene as {2**value:.3g} equally likely grey levels that could be told "
-        f"apart without error (2 to the power of {value:.3g})"
+        f"On average a pixel tells as much about the scene as {2**value:.3g} equally likely grey levels that could be "
+        f"told apart without error (2 to the power of {value:.3g})"
     )
     per_electron, mean = score.get("bits_per_electron"), score.get("mean_signal_e")
     if per_electron is not None and mean is not None:

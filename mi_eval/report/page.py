@@ -25,7 +25,7 @@ from calibrate.plumbing.html import (
 )
 from mi_eval.report import charts
 from mi_eval.report import numbers as n
-from mi_eval.report.details import ScoreDetails
+from mi_eval.score_details import ScoreDetails
 
 NO_WARNINGS = "No warnings were raised."
 

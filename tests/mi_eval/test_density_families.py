@@ -193,7 +193,9 @@ class TestGaussianField:
     def test_true_code_reaches_the_closed_form(self, gaussian_field: Any) -> None:
         covariance, train, _, test = gaussian_field
         bits = true_code(covariance, train).code_length_bits(test) / 144
-        assert abs(bits.mean() - entropy_bits(covariance)) < 4 * bits.std() / np.sqrt(len(bits))
+        # Codes have the entropy of light plus a uniform rounding error, here as good as Gaussian.
+        closed_form = entropy_bits(covariance + np.eye(144) / 12)
+        assert abs(bits.mean() - closed_form) < 4 * bits.std() / np.sqrt(len(bits))
 
     def test_gaussian_families_reach_the_truth(self, gaussian_field: Any) -> None:
         covariance, train, validation, test = gaussian_field

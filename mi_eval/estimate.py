@@ -1,0 +1,263 @@
+"""estimate_information: raw frames and a noise model in, bits per pixel with an honest interval out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from calibrate import NoiseModel, PhotonbitsError, __version__
+from mi_eval.conditional_entropy import ConditionalEntropy, classify_pixels, conditional_entropy, frame_histograms
+from mi_eval.heldout import HeldOut, heldout_code_lengths
+from mi_eval.measurements import (
+    FEWEST_GROUPS,
+    FrameSource,
+    Measurements,
+    crop_to_patches,
+    cut_patches,
+    frames_from_array,
+    frames_from_paths,
+)
+from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
+from mi_eval.score_details import ScoreDetails
+from mi_eval.warnings import ScoreWarning, threshold, warning
+
+__all__ = ["InformationEstimate", "estimate_information"]
+
+FloatArray = NDArray[np.float64]
+
+
+def estimate_information(
+    frames: NDArray[Any] | Sequence[str | Path],
+    noise_model: NoiseModel | str | Path,
+    *,
+    patch_size: int = 16,
+    seed: int = 0,
+    max_patches: int = 20_000,
+    exposure_s: float | None = None,
+    deterministic: bool = False,
+) -> InformationEstimate:
+    r"""Mutual information between scenes and raw frames, in bits per pixel, with a 95 % interval.
+
+    .. math:: I(X;Z) = H(Z) - H(Z|Y)
+
+    H(Z) is the code length of held-out frames under density models of the integer codes, an upper bound whatever
+    the models; H(Z|Y) is the entropy that the noise model adds, averaged over the law of light behind the codes.
+
+    Parameters
+    ----------
+    frames : array (n_frames, height, width) or sequence of paths
+        Raw codes, integer exactly when the noise model has a bit depth.
+    noise_model : NoiseModel or path
+    patch_size : int
+        Side of the square patches, pixels. Information per pixel depends on it: compare at one size only.
+    seed : int
+        Which patches are used where there are more than ``max_patches``, and how frames are dealt into folds.
+    max_patches : int
+    exposure_s : float, optional
+        Exposure of the frames: with it dark charge is left out of the mean signal.
+    deterministic : bool
+        Leave timings out, so that the result is the same bytes every time.
+
+    Raises
+    ------
+    PhotonbitsError
+        If frames and noise model do not fit together, or there are too few patches.
+
+    Notes
+    -----
+    ``value`` is the upper bound less the finite-sample excess, taken as the growth of the code length when half of
+    the training frames are left out (the excess falls as 1/n). The standard error is that of the per-group
+    differences of code length and influence of H(Z|Y), which move together, and the calibration covariance,
+    dI = -dH(Z|Y). Non-identifiability and the estimated misfit of the densities widen the interval as sets.
+    """
+    model = noise_model if isinstance(noise_model, NoiseModel) else NoiseModel.load(noise_model)
+    source = frames_from_array(frames) if isinstance(frames, np.ndarray) else frames_from_paths(frames)
+    if max_patches < 16:
+        raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
+    data = cut_patches(source, model, patch_size=patch_size, seed=seed, max_patches=max_patches)
+    noise, influence = _conditional(data, model, patch_size)
+    heldout = heldout_code_lengths(data.patches, seed)
+    return _assemble(source, data, model, noise, influence, heldout, patch_size, seed, exposure_s, deterministic)
+
+
+def _conditional(data: Measurements, model: NoiseModel, patch_size: int) -> tuple[ConditionalEntropy, FloatArray]:
+    """H(Z|Y), and its influence function averaged over each group, bits per pixel."""
+    classes = classify_pixels(model)
+    index = shift = None
+    if classes.index is not None:
+        index = crop_to_patches(classes.index, data.positions, patch_size)
+        shift = crop_to_patches(np.asarray(classes.shift_dn), data.positions, patch_size)
+    histograms = frame_histograms(
+        data.patches.codes, data.patches.frame_index, classes, class_index=index, shift_dn=shift
+    )
+    noise = conditional_entropy(histograms, classes)
+    return noise, noise.frame_influence(histograms)
+
+
+def _assemble(
+    source: FrameSource,
+    data: Measurements,
+    model: NoiseModel,
+    noise: ConditionalEntropy,
+    influence: FloatArray,
+    heldout: HeldOut,
+    patch_size: int,
+    seed: int,
+    exposure_s: float | None,
+    deterministic: bool,
+) -> InformationEstimate:
+    pixels = patch_size**2
+    groups, member = np.unique(data.patches.frame_index, return_inverse=True)
+    size = np.bincount(member)
+    code = np.bincount(member, weights=heldout.full_bits) / size / pixels
+    excess = np.bincount(member, weights=heldout.half_bits - heldout.full_bits) / size / pixels
+    share = size / size.sum()
+    upper_entropy, mean_excess = float(share @ code), float(share @ excess)
+    value = upper_entropy - mean_excess - noise.value_bits
+    difference = code - excess - influence
+    spread = difference - float(share @ difference)
+    n = groups.size
+    sampling = float(np.sqrt(np.sum((share * spread) ** 2) * n / max(n - 1, 1)))
+    calibration = _calibration_std(model, noise)
+    std = float(np.hypot(sampling, calibration))
+    reach = _quantile(sampling, calibration, n - 1) * std
+    low, high = noise.interval_bits
+    ci95 = (
+        value - reach - (high - noise.value_bits) - heldout.slack_bits,
+        value + reach + (noise.value_bits - low),
+    )
+    law = noise.law
+    mean_charge = law.mean_e if law is not None else _mean_charge(data, model)
+    mean_signal = mean_charge - _dark_charge(model, exposure_s)
+    estimate = InformationEstimate(
+        mutual_information_bits_per_pixel=IntervalEstimate(value, std, ci95),
+        upper_bound_bits_per_pixel=upper_entropy - low,
+        lower_bound_bits_per_pixel=None,
+        slack_bits_per_pixel=heldout.slack_bits,
+        marginal_entropy_bits_per_pixel=upper_entropy - mean_excess,
+        conditional_entropy_bits_per_pixel=ConditionalEstimate(noise.value_bits, (low, high), noise.identifiable),
+        entropy_kind="differential" if noise.differential else "discrete",
+        bits_per_electron=value / mean_signal if mean_signal > 0 else None,
+        mean_signal_e=mean_signal,
+        frames=data.n_frames,
+        patches_used=data.patches.n_patches,
+        patch_size=patch_size,
+        saturated_fraction=data.saturated_fraction,
+        models=tuple(
+            ModelRecord(name, float(bits), float(weight), None if deterministic else float(seconds))
+            for name, bits, weight, seconds in zip(
+                heldout.names, heldout.family_bits.mean(axis=0) / pixels, heldout.weights, heldout.seconds, strict=True
+            )
+        ),
+        warnings=_doubts(data, model, noise, exposure_s, pixels),
+        noise_model={"path": None if model.path is None else model.path.name, "sha256": model.sha256},
+        seed=seed,
+        version=__version__,
+        error_budget_bits_per_pixel={
+            "sampling": sampling,
+            "calibration": calibration,
+            "finite_sample_excess": mean_excess,
+            "slack": heldout.slack_bits,
+        },
+    )
+    return replace(estimate, details=_details(source, data, noise, influence, heldout, code - excess, patch_size))
+
+
+def _calibration_std(model: NoiseModel, noise: ConditionalEntropy) -> float:
+    """Standard error from the noise model's own: sqrt(g' C g) with g = dH(Z|Y)/dtheta."""
+    covariance = model.document.covariance
+    if covariance is None:
+        return 0.0
+    gradient = np.array([noise.parameter_sensitivity_bits.get(name, 0.0) for name in covariance.names])
+    return float(np.sqrt(max(gradient @ np.array(covariance.matrix) @ gradient, 0.0)))
+
+
+def _quantile(sampling: float, calibration: float, dof: int) -> float:
+    """97.5 % point of Student's t; degrees of freedom by Welch and Satterthwaite, the calibration's taken as many."""
+    if dof < 1:
+        return float(stats.t.ppf(0.975, 1))
+    total = sampling**2 + calibration**2
+    effective = dof * (total / sampling**2) ** 2 if sampling > 0 else 1e6
+    return float(stats.t.ppf(0.975, min(effective, 1e6)))
+
+
+def _mean_charge(data: Measurements, model: NoiseModel) -> float:
+    camera = model.camera
+    mean = float(np.mean(data.patches.codes, dtype=np.float64)) - float(np.mean(camera.offset_dn))
+    return mean / float(camera.system_gain_dn_per_e)
+
+
+def _dark_charge(model: NoiseModel, exposure_s: float | None) -> float:
+    entry = model.parameter("dark_current_e_per_s")
+    return 0.0 if entry is None or exposure_s is None else entry.value * exposure_s
+
+
+def _doubts(
+    data: Measurements, model: NoiseModel, noise: ConditionalEntropy, exposure_s: float | None, pixels: int
+) -> tuple[ScoreWarning, ...]:
+    out: list[ScoreWarning] = []
+    law = noise.law
+    if law is not None and law.n_occupied > 0:
+        # Twice the log-likelihood ratio against the bare histogram: about chi-square where the model holds.
+        limit = stats.chi2.ppf(1 - 1e-6, law.n_occupied)
+        n_pixels = data.patches.n_patches * pixels
+        if law.deviance > limit and law.deviance / n_pixels > 1e-3:
+            out.append(warning("noise_model_contradicted", deviance=law.deviance, dof=law.n_occupied))
+    if data.n_frames < FEWEST_GROUPS:
+        out.append(warning("frames_split", n_frames=data.n_frames))
+    elif data.n_frames < threshold("few_frames"):
+        out.append(warning("few_frames", n_frames=data.n_frames))
+    if data.patches.n_patches < threshold("few_patches"):
+        out.append(warning("few_patches", n_patches=data.patches.n_patches, n_pixels=pixels))
+    if not noise.identifiable:
+        out.append(warning("not_identifiable", low=noise.interval_bits[0], high=noise.interval_bits[1]))
+    if any(entry.code == "not_measured" for entry in model.document.fit.flags):
+        out.append(warning("not_measured"))
+    if not model.maps:
+        out.append(warning("no_maps"))
+    if data.saturated_fraction > threshold("saturated"):
+        out.append(warning("saturated", percent=100 * data.saturated_fraction))
+    validity = model.document.validity
+    if validity is not None and validity.signal_dn is not None:
+        top = float(np.quantile(data.patches.codes, 0.999)) - float(model.camera.offset_dn)
+        if top > 1.05 * validity.signal_dn[1]:
+            out.append(warning("outside_validity", signal_dn=top, limit_dn=validity.signal_dn[1]))
+    dark = model.parameter("dark_current_e_per_s")
+    if dark is not None and dark.value > 0 and exposure_s is None:
+        out.append(warning("dark_unknown"))
+    return tuple(out)
+
+
+def _details(
+    source: FrameSource,
+    data: Measurements,
+    noise: ConditionalEntropy,
+    influence: FloatArray,
+    heldout: HeldOut,
+    group_bits: FloatArray,
+    patch_size: int,
+) -> ScoreDetails:
+    law = noise.law
+    groups = np.unique(data.patches.frame_index)
+    by_patch = influence[np.searchsorted(groups, data.patches.frame_index)] * patch_size**2
+    whole_frames = groups.size == data.n_frames
+    edges = np.linspace(0.0, 1.0, 21)
+    return ScoreDetails(
+        example_frame=data.example,
+        example_frame_index=0,
+        frame_names=source.names if whole_frames else (),
+        per_frame_bits=group_bits - influence if whole_frames else None,
+        patch_positions=data.positions,
+        per_patch_code_length_bits=heldout.full_bits,
+        per_patch_conditional_bits=by_patch,
+        intensity_grid_e=None if law is None else law.y_e,
+        intensity_weights=None if law is None else law.weights,
+        pit_edges=edges,
+        pit_densities=np.histogram(heldout.pit, edges, density=True)[0],
+    )

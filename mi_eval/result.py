@@ -1,0 +1,109 @@
+"""What a score says: the keys of score.json as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mi_eval.score_details import ScoreDetails
+from mi_eval.warnings import ScoreWarning
+
+
+@dataclass(frozen=True)
+class IntervalEstimate:
+    """A value with its standard error and 95 % interval; signed, never clipped at 0."""
+
+    value: float
+    std: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ConditionalEstimate:
+    """H(Z|Y), the set of values that the codes cannot tell apart, and whether it is a point."""
+
+    value: float
+    interval: tuple[float, float]
+    identifiable: bool
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One density family: its held-out code length, its mean weight in the combination, its cost."""
+
+    name: str
+    heldout_bits_per_pixel: float
+    weight: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class InformationEstimate:
+    """I(X;Z) in bits per pixel; the attributes are the keys of score.json.
+
+    ``details`` holds the arrays that a report draws, and is not part of the JSON.
+    """
+
+    mutual_information_bits_per_pixel: IntervalEstimate
+    upper_bound_bits_per_pixel: float
+    lower_bound_bits_per_pixel: float | None
+    slack_bits_per_pixel: float
+    marginal_entropy_bits_per_pixel: float
+    conditional_entropy_bits_per_pixel: ConditionalEstimate
+    entropy_kind: str
+    bits_per_electron: float | None
+    mean_signal_e: float
+    frames: int
+    patches_used: int
+    patch_size: int
+    saturated_fraction: float
+    models: tuple[ModelRecord, ...]
+    warnings: tuple[ScoreWarning, ...]
+    noise_model: dict[str, str | None]
+    seed: int
+    version: str
+    error_budget_bits_per_pixel: dict[str, float]
+    details: ScoreDetails = field(repr=False, compare=False, default_factory=ScoreDetails)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of score.json: plain numbers, lists and strings."""
+        information = self.mutual_information_bits_per_pixel
+        conditional = self.conditional_entropy_bits_per_pixel
+        out: dict[str, Any] = {
+            "mutual_information_bits_per_pixel": {
+                "value": information.value,
+                "std": information.std,
+                "ci95": list(information.ci95),
+            },
+            "upper_bound_bits_per_pixel": self.upper_bound_bits_per_pixel,
+            "lower_bound_bits_per_pixel": self.lower_bound_bits_per_pixel,
+            "slack_bits_per_pixel": self.slack_bits_per_pixel,
+            "marginal_entropy_bits_per_pixel": self.marginal_entropy_bits_per_pixel,
+            "conditional_entropy_bits_per_pixel": {
+                "value": conditional.value,
+                "interval": list(conditional.interval),
+                "identifiable": conditional.identifiable,
+            },
+            "entropy_kind": self.entropy_kind,
+            "bits_per_electron": self.bits_per_electron,
+            "mean_signal_e": self.mean_signal_e,
+            "frames": self.frames,
+            "patches_used": self.patches_used,
+            "patch_size": self.patch_size,
+            "saturated_fraction": self.saturated_fraction,
+            "models": [
+                {
+                    "name": model.name,
+                    "heldout_bits_per_pixel": model.heldout_bits_per_pixel,
+                    "weight": model.weight,
+                    **({} if model.seconds is None else {"seconds": model.seconds}),
+                }
+                for model in self.models
+            ],
+            "warnings": [{"code": doubt.code, "message": doubt.message} for doubt in self.warnings],
+            "error_budget_bits_per_pixel": dict(self.error_budget_bits_per_pixel),
+            "noise_model": dict(self.noise_model),
+            "seed": self.seed,
+            "version": self.version,
+        }
+        return out

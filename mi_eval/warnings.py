@@ -1,0 +1,77 @@
+"""The registry of doubts about a score: every one has a code, a threshold where one applies, and a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ScoreWarning:
+    """A doubt about a score."""
+
+    code: str
+    message: str
+
+
+_SENTENCES: dict[str, tuple[str, float | None]] = {
+    "few_frames": (
+        "{n_frames} frames: the interval rests on the spread between frames, and with fewer than {threshold:.0f} it is "
+        "only rough.",
+        8,
+    ),
+    "frames_split": (
+        "{n_frames} frames are too few to hold some out: parts of a frame stand in for frames. If the parts show the "
+        "same scene, the score is too high and its interval too narrow.",
+        None,
+    ),
+    "few_patches": (
+        "{n_patches} patches for a density of {n_pixels} pixels: the score may be low by more than its correction.",
+        300,
+    ),
+    "not_measured": (
+        "The noise model was given, not measured: its error is unknown and the interval leaves it out. One percent "
+        "of system gain is about 0.01 bit per pixel.",
+        None,
+    ),
+    "no_maps": (
+        "The noise model has no per-pixel maps: fixed pattern of the sensor counts as information about the scene.",
+        None,
+    ),
+    "saturated": (
+        "{percent:.2g} % of the pixels sit at the highest code: what they would have measured is lost.",
+        0.01,
+    ),
+    "noise_model_contradicted": (
+        "No law of light explains these codes through this noise model (deviance {deviance:.0f} on {dof} codes): "
+        "the frames come from other settings, or are processed. The score cannot be trusted.",
+        None,
+    ),
+    "not_identifiable": (
+        "At this read noise and gain the codes alone do not determine H(Z|Y): any value from {low:.4f} to {high:.4f} "
+        "bit per pixel agrees with them. The interval holds them all.",
+        None,
+    ),
+    "outside_validity": (
+        "Signals reach {signal_dn:.0f} DN above the offset; the noise model was measured up to {limit_dn:.0f} DN.",
+        None,
+    ),
+    "dark_unknown": (
+        "The noise model has dark current, but the exposure of these frames is unknown: dark charge counts as light "
+        "in the mean signal. Give --exposure-s.",
+        None,
+    ),
+}
+
+
+def threshold(code: str) -> float:
+    """Where a doubt starts."""
+    value = _SENTENCES[code][1]
+    if value is None:
+        raise KeyError(f"{code} has no threshold")
+    return value
+
+
+def warning(code: str, **values: object) -> ScoreWarning:
+    """A doubt with its sentence filled in."""
+    sentence, limit = _SENTENCES[code]
+    return ScoreWarning(code, sentence.format(threshold=limit, **values))
