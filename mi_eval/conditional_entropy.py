@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from calibrate import NoiseModel, PhotonbitsError
-from mi_eval.charge_grid import charge_grid, group_codes
+from mi_eval.charge_grid import charge_grid, class_tables, group_codes
 from mi_eval.histograms import FrameHistograms
 from mi_eval.histograms import frame_histograms as frame_histograms  # until mi_eval.estimate imports it from there
 from mi_eval.identifiability import entropy_range, is_identifiable
@@ -128,7 +128,9 @@ def conditional_entropy(
     h = fit.entropies.T @ (counts.sum(axis=1) / counts.sum())
     value = float(h @ law.weights)
     total = float(counts.sum())
-    phi = influence_functions(fit.tables, shares, law, h, total)
+    ridges = (1.0,) if identifiable else (1.0, 1e-2, 1e2, 1e4)
+    phi, *others = influence_functions(fit.tables, shares, law, h, total, ridges=ridges)
+    family = [phi, *others]
     mean = sum(float(n @ f) for n, f in zip(fit.counts, phi, strict=True)) / total
     phi = [f + (value - mean) for f in phi]
     square = sum(float(n @ (f - value) ** 2) for n, f in zip(fit.counts, phi, strict=True)) / total
@@ -136,7 +138,6 @@ def conditional_entropy(
     slack = std * float(np.sqrt(2 * law.certified_gap_nats))
     interval, widening = (value - slack, value + slack), 1.0
     if not identifiable:
-        family = [influence_functions(fit.tables, shares, law, h, total, ridge=10.0**k) for k in (-2, 0, 2, 4)]
         allowed = entropy_range(
             [n.astype(np.float64) for n in fit.counts],
             [table.toarray() for table in fit.tables],
@@ -225,28 +226,24 @@ class _Fit:
             models = tuple(_shortened(m, float(y_e[-1]), int(codes[-1])) for m in models)
         else:
             models, first = _coded(classes, float(y_e[-1]), float(y_e[0]), first, histograms.n_codes)
-        pieces = [_rows(m, y_e, first, group, classes) for m in models]
         grouped = np.stack([np.bincount(group, weights=n, minlength=group[-1] + 1) for n in counts])
-        tables, merged = [], []
-        for f in range(int(classes.fit_class.max()) + 1):
-            member = np.flatnonzero(classes.fit_class == f)
-            n = grouped[member]
-            weight = n.sum(axis=1) / max(n.sum(), 1.0)
-            table = weight[0] * pieces[member[0]][0]
-            for w, c in zip(weight[1:], member[1:], strict=True):
-                table = table + w * pieces[c][0]
-            tails = camera.kind != "poisson" and variance > 0
-            tables.append(_with_tails(sparse.csr_array(table), n.sum(axis=0)) if tails else table)
-            merged.append(n.sum(axis=0).astype(np.int64))
+        merged = np.zeros((int(classes.fit_class.max()) + 1, grouped.shape[1]))
+        np.add.at(merged, classes.fit_class, grouped)
+        weights = grouped.sum(axis=1) / np.maximum(merged.sum(axis=1), 1.0)[classes.fit_class]
+        tables, entropies = class_tables(
+            models,
+            classes.fit_class,
+            weights,
+            y_e,
+            first,
+            group,
+            step_dn=classes.step_dn if classes.differential else None,
+            response_error=classes.response_error,
+        )
+        if camera.kind != "poisson" and variance > 0:
+            tables = [_with_tails(table, n) for table, n in zip(tables, merged, strict=True)]
         labels = (histograms.first_code + np.flatnonzero(np.diff(group, prepend=-1))).astype(np.int64)
-        return cls(y_e, group, labels, first, models, np.stack([p[1] for p in pieces]), tables, merged)
-
-
-def _rows(
-    model: NoiseModel, y_e: FloatArray, first: int, group: IntArray, classes: PixelClasses
-) -> tuple[sparse.csr_array, FloatArray]:
-    step = classes.step_dn if classes.differential else None
-    return class_rows(model, y_e, first, group, step_dn=step, response_error=classes.response_error)
+        return cls(y_e, group, labels, first, models, entropies, tables, list(merged.astype(np.int64)))
 
 
 def _charge_of(model: NoiseModel, value_dn: FloatArray) -> FloatArray:
@@ -334,6 +331,8 @@ def _sensitivity(
     # read noise rows are steps in K and offset; only a difference over many steps means something.
     relative, offset_step = (0.02, 0.25) if camera.kind == "poisson" else (1e-3, 0.01)
     lattice = camera.kind == "poisson" and camera.bit_depth is None
+    models: list[NoiseModel] = []
+    terms: list[tuple[int, str, float]] = []
     for f in np.unique(classes.fit_class):
         member = np.flatnonzero(classes.fit_class == f)
         weight = share[member].sum()
@@ -347,16 +346,21 @@ def _sensitivity(
         for theta, step in zip(_THETA, steps, strict=True):
             if step == 0:
                 continue
-            sides = []
-            for sign in (-1, 1):
-                model = base.with_parameters(**{theta: mean[theta] + sign * step})
-                # The photo-response error is left out: it moves the derivative by a few per cent of itself.
-                table, h = _rows(model, y_e, fit.first_code, fit.group, replace(classes, response_error=0.0))
-                sides.append(float(h @ w) - float(phi[f] @ (table.T @ w)))
-            slope = weight * (sides[1] - sides[0]) / (2 * step)
             # Maps move together: gain and read noise in proportion, offsets by the same amount.
             if theta == "offset_dn":
-                slopes[theta] += slope / (classes.step_dn if classes.differential else 1.0)
+                together = 1.0 / (classes.step_dn if classes.differential else 1.0)
             else:
-                slopes[theta] += slope * mean[theta] / max(means[theta], 1e-300)
+                together = mean[theta] / max(means[theta], 1e-300)
+            for sign in (-1, 1):
+                models.append(base.with_parameters(**{theta: mean[theta] + sign * step}))
+                terms.append((int(f), theta, sign * weight * together / (2 * step)))
+    if not models:
+        return slopes
+    # The photo-response error is left out: it moves the derivative by a few per cent of itself.
+    step_dn = classes.step_dn if classes.differential else None
+    tables, entropies = class_tables(
+        models, np.arange(len(models)), np.ones(len(models)), y_e, fit.first_code, fit.group, step_dn=step_dn
+    )
+    for (f, theta, factor), table, h in zip(terms, tables, entropies, strict=True):
+        slopes[theta] += factor * (float(h @ w) - float(phi[f] @ (table.T @ w)))
     return {theta: float(slope) for theta, slope in slopes.items()}

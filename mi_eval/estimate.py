@@ -156,7 +156,7 @@ def _assemble(
             )
         ),
         warnings=_doubts(data, model, noise, exposure_s, pixels),
-        noise_model={"path": None if model.path is None else model.path.name, "sha256": model.sha256},
+        noise_model={"path": None if model.path is None else str(model.path), "sha256": model.sha256},
         seed=seed,
         version=__version__,
         error_budget_bits_per_pixel={

@@ -240,8 +240,8 @@ def influence_functions(
     entropies_bits: FloatArray,
     n_pixels: float,
     *,
-    ridge: float = 1.0,
-) -> list[FloatArray]:
+    ridges: Sequence[float] = (1.0,),
+) -> list[list[FloatArray]]:
     r"""phi(z) of each class, its mean over the mixture h . w: how each pixel moves the estimate of E[h].
 
     .. math:: \phi(z) = h \cdot w + (h - h \cdot w)^T (I + \rho)^{-1} S(z),\quad S_j(z) = p(z|y_j)/p(z),\quad
@@ -259,20 +259,26 @@ def influence_functions(
     law : IntensityLaw
     entropies_bits : ndarray (n_grid,)
     n_pixels : float
-    ridge : float
+    ridges : sequence of float
 
     Returns
     -------
-    list of ndarray (n_codes,), bits
+    list of list of ndarray (n_codes,), bits
+        By ridge and class.
     """
     weights = np.maximum(law.weights, 1e-12)
     weights = weights / weights.sum()
-    scores, information = [], sparse.diags_array(ridge / (n_pixels * weights)).tocsc()
+    scores: list[sparse.csr_array] = []
+    information = sparse.csc_array((weights.size, weights.size))
     for table, share in zip(tables, shares, strict=True):
         p = np.asarray(table.T @ weights)
         score = sparse.csr_array(table @ sparse.diags_array(1 / np.maximum(p, 1e-300)))
         scores.append(score)
         information = information + share * (score @ sparse.diags_array(p) @ score.T)
     mean = float(entropies_bits @ weights)
-    direction = solve_banded_symmetric(sparse.csc_array(information), entropies_bits - mean)
-    return [np.asarray(score.T @ direction) + mean for score in scores]
+    functions = []
+    for ridge in ridges:
+        held = sparse.csc_array(information + sparse.diags_array(ridge / (n_pixels * weights)))
+        direction = solve_banded_symmetric(held, entropies_bits - mean)
+        functions.append([np.asarray(score.T @ direction) + mean for score in scores])
+    return functions

@@ -63,6 +63,12 @@ class Camera:
                     f"black_clip_dn {self.black_clip_dn} and white_clip_dn {self.white_clip_dn}",
                     legal=f"0 <= black < white <= {2**self.bit_depth - 1} for {self.bit_depth} bit",
                 )
+            if self.white_clip_dn - self.black_clip_dn >= 2**24:
+                raise PhotonbitsError(
+                    f"{self.white_clip_dn - self.black_clip_dn + 1} codes between the clips",
+                    legal="2^24 or fewer, as many as any converter has",
+                    remedy="State the camera's own bit depth, or white_clip_dn, instead of the file's word length",
+                )
         elif self.kind == "poisson" and not self.response.is_linear:
             raise PhotonbitsError("kind poisson with real values and a non-linear response", legal="a linear response")
 

@@ -129,7 +129,7 @@ def _window(lower: FloatArray, upper: FloatArray, y: FloatArray, r: FloatArray) 
 
 def _saddle(y: FloatArray, edge: FloatArray, r: FloatArray) -> FloatArray:
     """n that maximises Poisson(n; y) exp(-(edge - n)^2 / 2 r^2): log(y/n) + (edge - n)/r^2 = 0."""
-    log_n = np.log(np.maximum((1.0 + edge / r**2) / (1.0 / y + 1.0 / r**2), 1e-3))
+    log_n = np.log(np.maximum(y * (1.0 + edge / r**2) / (1.0 + y / r**2), 1e-3))
     for _ in range(12):
         n = np.exp(log_n)
         step = (np.log(y) - log_n + (edge - n) / r**2) / (1.0 + n / r**2)

@@ -17,6 +17,7 @@ from calibrate.noise_model.cells import log_cell_probability, log_normal_interva
 FloatArray = NDArray[np.float64]
 
 EXACT_ROWS = 4096
+_PHASES = 32  # classes of the offset's fractional part
 
 
 def pixel_moments(camera: Camera, y: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -64,17 +65,20 @@ def entropies_by_pixel_class(camera: Camera, y: FloatArray) -> FloatArray:
     discrete = camera.bit_depth is not None
     fine = discrete and float(np.min(gain * r)) < 0.7
     whole = np.floor(offset) if discrete else np.zeros(y.shape)
-    phase = np.floor((offset - whole) * 8) if fine else np.zeros(y.shape)
     log_r = np.log(np.maximum(r, 1e-3))
     step = 0.04
     r_class = np.floor(log_r / step)
     gain_class = np.round(np.log(gain) / 0.02) if np.ndim(camera.system_gain_dn_per_e) else np.zeros(y.shape)
     # Where a clip is within reach the whole part of the offset matters too.
+    highest = gain * (y + 9 * np.sqrt(np.maximum(y, 0.0) + r**2))
     near = discrete & (
-        (offset - 9 * gain * r < camera.black_clip_dn)
-        | (offset + gain * (y + 9 * np.sqrt(np.maximum(y, 0.0) + r**2)) > camera.white_clip_dn)
+        (offset + np.minimum(gain * y, 0.0) - 9 * gain * r < camera.black_clip_dn)
+        | (offset + highest > camera.white_clip_dn)
+        | (highest > (camera.response.full_well_dn or np.inf))
     )
     shift = np.where(near, whole, np.round(np.mean(whole)))
+    # The part of the offset below one code matters where rounding is coarse or cut short.
+    phase = np.where(near | fine, np.floor((offset - whole) * _PHASES), 0.0)
     keys = np.stack([phase, r_class, gain_class, shift]).reshape(4, -1)
     classes, member = np.unique(keys, axis=1, return_inverse=True)
     out = np.empty(y.size)
@@ -99,7 +103,9 @@ def entropies_by_pixel_class(camera: Camera, y: FloatArray) -> FloatArray:
                 limit=row_limit(local, charge[chosen], least=256),
             )
             value += weight * values[0]
-        out[chosen] = value
+        # Within a class of gains the noise in DN, and where rounding is fine its entropy, goes with the gain.
+        scale = np.log2(gain.reshape(-1)[chosen] / base.system_gain_dn_per_e)
+        out[chosen] = value + np.where(np.reshape(near | fine, -1)[chosen], 0.0, scale)
     return out.reshape(y.shape)
 
 

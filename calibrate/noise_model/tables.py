@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float64]
 
 _REACH_SIGMAS = 9.0
 _BLOCK_TERMS = 4_000_000
+_READ_TERMS = 2e7  # entries of P(code | n) held at once
 _SAMPLES_PER_SIGMA = 4  # the trapezoid rule is then exact to 1e-30 for anything as smooth as the read noise
 
 
@@ -107,11 +108,13 @@ def _blocks_of_rows(camera: Camera, y_e: FloatArray) -> Iterator[tuple[slice, sp
     reach = 9.5 * np.sqrt(y_e)
     start = np.maximum(np.floor(y_e - reach - 2), 0).astype(np.int64)
     stop = np.ceil(y_e + reach + 45).astype(np.int64)
+    codes_per_n = 2 * _REACH_SIGMAS * float(camera.read_noise_e) * float(camera.system_gain_dn_per_e) + 3
+    widest = min(_BLOCK_TERMS // 16, int(_READ_TERMS / codes_per_n))
     position = 0
     while position < y_e.size:
         width = np.maximum.accumulate(stop[position:]) - np.minimum.accumulate(start[position:])
         terms = np.cumsum(stop[position:] - start[position:])
-        fits = (terms <= _BLOCK_TERMS) & (width <= _BLOCK_TERMS // 16)
+        fits = (terms <= _BLOCK_TERMS) & (width <= widest)
         count = max(1, int(np.argmin(fits)) if not np.all(fits) else fits.size)
         rows = slice(position, position + count)
         low, high = int(start[rows].min()), int(stop[rows].max())

@@ -7,13 +7,9 @@ import pytest
 from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError
-from mi_eval.conditional_entropy import (
-    ConditionalEntropy,
-    FrameHistograms,
-    classify_pixels,
-    conditional_entropy,
-    frame_histograms,
-)
+from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
+from mi_eval.histograms import FrameHistograms, frame_histograms
+from mi_eval.pixel_classes import classify_pixels
 
 
 def _camera(gain: float = 0.5, read: float = 1.5, offset: float = 100.0, bits: int | None = 12) -> NoiseModel:

@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from calibrate import NoiseModel, PhotonbitsError
-from mi_eval.conditional_entropy import (
-    FrameHistograms,
-    PixelClasses,
-    classify_pixels,
-    conditional_entropy,
-    frame_histograms,
-)
+from mi_eval.conditional_entropy import conditional_entropy
+from mi_eval.histograms import FrameHistograms, frame_histograms
+from mi_eval.pixel_classes import PixelClasses, classify_pixels
 
 SHAPE = (128, 128)
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from calibrate import NoiseModel
-from mi_eval.conditional_entropy import ConditionalEntropy, classify_pixels, conditional_entropy, frame_histograms
+from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
+from mi_eval.histograms import frame_histograms
 from mi_eval.identifiability import entropy_range, is_identifiable
+from mi_eval.pixel_classes import classify_pixels
 
 
 @pytest.mark.parametrize(

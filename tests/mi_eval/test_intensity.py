@@ -7,7 +7,8 @@ import pytest
 from scipy import sparse
 
 from calibrate import NoiseModel, PhotonbitsError
-from mi_eval.intensity import charge_grid, class_rows, fit_intensity_law, group_codes
+from mi_eval.charge_grid import charge_grid, class_rows, class_tables, group_codes
+from mi_eval.intensity import fit_intensity_law
 
 OFFSET = 100.0
 
@@ -126,6 +127,28 @@ def test_class_rows_are_the_models_own_probabilities() -> None:
     exact = np.exp(model.log_pmf(first + np.arange(60), y_e[:, None])).reshape(3, 30, 2).sum(axis=2)
     np.testing.assert_allclose(table.toarray(), exact, atol=1e-12)
     np.testing.assert_allclose(entropy, model.conditional_entropy_bits(y_e), atol=1e-9)
+
+
+def test_class_tables_are_weighted_sums_of_class_rows() -> None:
+    models = [_camera(), _camera(0.6, 4.0), _camera(0.45, 0.8)]
+    y_e, first, group = np.array([0.0, 2.0, 3.0, 50.0, 51.0, 4000.0]), 95, np.arange(2400) // 2
+    tables, entropies = class_tables(models, [0, 1, 0], [0.3, 1.0, 0.7], y_e, first, group, response_error=0.01)
+    for share, table in zip(([0.3, 0.0, 0.7], [0.0, 1.0, 0.0]), tables, strict=True):
+        expected = sum(
+            s
+            * np.tensordot(
+                [1 / 6, 2 / 3, 1 / 6],
+                [
+                    np.exp(m.log_pmf(first + np.arange(2400), e * y_e[:, None])).reshape(6, 1200, 2).sum(axis=2)
+                    for e in (1 - 0.01 * 3**0.5, 1, 1 + 0.01 * 3**0.5)
+                ],
+                axes=1,
+            )
+            for s, m in zip(share, models, strict=True)
+        )
+        np.testing.assert_allclose(table.toarray(), expected, atol=1e-11)
+    for model, entropy in zip(models, entropies, strict=True):
+        np.testing.assert_allclose(class_rows(model, y_e, first, group, response_error=0.01)[1], entropy, atol=1e-12)
 
 
 def test_response_error_is_noise() -> None:
