@@ -192,9 +192,6 @@ class NoiseModelDocument(_Strict):
 
     @model_validator(mode="after")
     def _known_parameters(self) -> NoiseModelDocument:
-        for name in REQUIRED:
-            if name not in self.parameters:
-                raise ValueError(f"parameters.{name} is missing")
         for name, entry in self.parameters.items():
             if name not in PARAMETERS:
                 raise ValueError(f"parameters.{name} is not a known parameter: {', '.join(PARAMETERS)}")
@@ -202,6 +199,9 @@ class NoiseModelDocument(_Strict):
                 raise ValueError(f"parameters.{name}.unit is {entry.unit!r}, not {PARAMETERS[name][0]!r}")
             if isinstance(entry, NonlinearityEntry) != (name == "nonlinearity"):
                 raise ValueError(f"parameters.{name} has the wrong keys")
+        for name in REQUIRED:
+            if name not in self.parameters:
+                raise ValueError(f"parameters.{name} is missing")
         return self
 
     def to_plain(self) -> dict[str, Any]:

@@ -97,14 +97,27 @@ def read_document(path: Path) -> tuple[NoiseModelDocument, Maps | None]:
     try:
         document = NoiseModelDocument.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        first = _most_telling(error)
+        place = ".".join(str(part) for part in first["loc"] if part not in _ENTRY_CLASSES) or "the file"
         value = first.get("input")
         shown = "" if isinstance(value, dict | list) else f" (value {value!r})"
         raise PhotonbitsError(
-            f"{place}: {first['msg']}{shown}", where=path, remedy="See docs/noise-model.md for the keys and units"
+            f"{place}: {first['msg'].removeprefix('Value error, ')}{shown}", where=path, remedy="See docs/noise-model.md for the keys and units"
         ) from error
     return document, _read_maps(document, path)
+
+
+_ENTRY_CLASSES = ("ParameterEntry", "NonlinearityEntry")  # pydantic names the branch that it tried
+
+
+def _most_telling(error: ValidationError) -> Any:
+    """The error to show: of the branch that the parameter belongs to, and a misspelt key before what it leaves out."""
+    found = [
+        entry
+        for entry in error.errors()
+        if ("NonlinearityEntry" if "nonlinearity" not in entry["loc"] else "ParameterEntry") not in entry["loc"]
+    ] or error.errors()
+    return next((entry for entry in found if entry["type"] == "extra_forbidden"), found[0])
 
 
 def _read_maps(document: NoiseModelDocument, path: Path) -> Maps | None:

@@ -164,9 +164,12 @@ def _assemble(
             "calibration": calibration,
             "finite_sample_excess": mean_excess,
             "slack": heldout.slack_bits,
+            "conditional_entropy": float(np.hypot(noise.sampling_std_bits, calibration)),
         },
     )
-    return replace(estimate, details=_details(source, data, noise, influence, heldout, code - excess, patch_size))
+    return replace(
+        estimate, details=_details(source, data, model, noise, influence, heldout, code - excess, patch_size)
+    )
 
 
 def _calibration_std(model: NoiseModel, noise: ConditionalEntropy) -> float:
@@ -234,9 +237,25 @@ def _doubts(
     return tuple(out)
 
 
+def _code_histogram(
+    data: Measurements, model: NoiseModel, noise: ConditionalEntropy
+) -> tuple[FloatArray, FloatArray, FloatArray] | tuple[None, None, None]:
+    """Codes, their counts, and their probabilities under law and noise model; for cameras without maps."""
+    if model.maps or noise.law is None or model.bit_depth is None:
+        return None, None, None
+    first = int(data.patches.codes.min())
+    counts = np.bincount((data.patches.codes.astype(np.int64) - first).ravel()).astype(np.float64)
+    some = noise.law.weights > 1e-9
+    table = model.code_table(noise.law.y_e[some])
+    column = first - table.first_code + np.arange(counts.size)
+    predicted = np.asarray(noise.law.weights[some] @ table.pmf).ravel()[column]
+    return first + np.arange(counts.size, dtype=np.float64), counts, predicted
+
+
 def _details(
     source: FrameSource,
     data: Measurements,
+    model: NoiseModel,
     noise: ConditionalEntropy,
     influence: FloatArray,
     heldout: HeldOut,
@@ -248,6 +267,7 @@ def _details(
     by_patch = influence[np.searchsorted(groups, data.patches.frame_index)] * patch_size**2
     whole_frames = groups.size == data.n_frames
     edges = np.linspace(0.0, 1.0, 21)
+    codes, observed, predicted = _code_histogram(data, model, noise)
     return ScoreDetails(
         example_frame=data.example,
         example_frame_index=0,
@@ -258,6 +278,9 @@ def _details(
         per_patch_conditional_bits=by_patch,
         intensity_grid_e=None if law is None else law.y_e,
         intensity_weights=None if law is None else law.weights,
+        histogram_codes=codes,
+        histogram_observed=observed,
+        histogram_predicted=predicted,
         pit_edges=edges,
         pit_densities=np.histogram(heldout.pit, edges, density=True)[0],
     )
