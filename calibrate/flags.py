@@ -34,7 +34,7 @@ _FLAGS = (
     Flag(
         "over_dispersed",
         "The levels scatter {deviance_per_dof:.1f} times more (in variance) than their noise allows for, so no model "
-        "tried describes this camera fully. The uncertainties are widened by the square root of that.",
+        "tried describes this camera fully. The uncertainties are widened to match.",
         2.0,
     ),
     Flag("no_darks", "No dark frames: offset and read noise come from the bright frames and may be far off."),
@@ -44,7 +44,7 @@ _FLAGS = (
     ),
     Flag(
         "one_dark_level",
-        "Darks at one exposure only: dark current cannot be told from the offset, which holds for that exposure.",
+        "Darks at one exposure only: offset and dark current are told apart through the bright frames, if at all.",
     ),
     Flag(
         "too_few_levels",
@@ -102,7 +102,8 @@ _FLAGS = (
     ),
     Flag(
         "few_frames_for_maps",
-        "Maps from {n_frames} frames: their own error counts as false information in a score.",
+        "Maps from {n_frames} darks: a score takes their error as noise, and is lower by up to "
+        "0.5 log2(1 + 1/{n_frames}) bit per pixel.",
         72,
     ),
     Flag("not_measured", "The values were given, not measured: no uncertainty is known."),

@@ -26,7 +26,8 @@ _TILE_PIXELS = 1 << 17  # 16-bit codes: sums of products stay below 2^49, exact 
 class PairSums:
     """Exact sums over the pixels of two frames a and b of one level.
 
-    ``d = a - b``. ``sum_d4`` and the neighbour products are in DN^4 and DN^2.
+    ``d = a - b``. The sums are those of the codes minus ``shift_dn``, which is 0 for integers: real values far from 0
+    keep their digits so. ``sum_d4`` and the neighbour products are in DN^4 and DN^2.
     """
 
     n_pixels: int
@@ -38,6 +39,17 @@ class PairSums:
     sum_d4: float
     neighbour_horizontal: float
     neighbour_vertical: float
+    shift_dn: float = 0.0
+
+    @property
+    def mean_a_dn(self) -> float:
+        """Mean of frame a, DN."""
+        return self.shift_dn + self.sum_a / self.n_pixels
+
+    @property
+    def mean_b_dn(self) -> float:
+        """Mean of frame b, DN."""
+        return self.shift_dn + self.sum_b / self.n_pixels
 
     @property
     def difference_variance_dn2(self) -> float:
@@ -59,8 +71,8 @@ class PairSums:
         plain = self.difference_variance_dn2 / 2
         if offset_dn is None:
             return plain
-        light_a = self.sum_a / self.n_pixels - offset_dn
-        light_b = self.sum_b / self.n_pixels - offset_dn
+        light_a = self.mean_a_dn - offset_dn
+        light_b = self.mean_b_dn - offset_dn
         mean = (light_a + light_b) / 2
         if min(light_a, light_b) <= max(np.sqrt(max(plain, 0.0)), 1.0):
             return plain
@@ -224,7 +236,7 @@ def _measure_level(level: Level, frames: Iterable[NDArray[np.generic]], captures
                 raise RuntimeError("a pair without a first frame")
             sums = pair_sums(previous, frame)
             pairs.append(sums)
-            means.extend([sums.sum_a / n_pixels, sums.sum_b / n_pixels])
+            means.extend([sums.mean_a_dn, sums.mean_b_dn])
     return LevelStatistics(
         kind=level.kind,
         exposure_s=level.exposure_s,
@@ -267,9 +279,4 @@ def pair_sums(a: NDArray[np.generic], b: NDArray[np.generic]) -> PairSums:
         last = d[-1].copy()
     sum_a, sum_b, sum_aa, sum_bb, sum_ab = total
     n = a.size
-    if not exact:  # undo the shift in the means; variances and covariances do not feel it
-        sum_aa = sum_aa + 2 * shift * sum_a + n * shift**2
-        sum_bb = sum_bb + 2 * shift * sum_b + n * shift**2
-        sum_ab = sum_ab + shift * (sum_a + sum_b) + n * shift**2
-        sum_a, sum_b = sum_a + n * shift, sum_b + n * shift
-    return PairSums(n, sum_a, sum_b, sum_aa, sum_bb, sum_ab, fourth, horizontal, vertical)
+    return PairSums(n, sum_a, sum_b, sum_aa, sum_bb, sum_ab, fourth, horizontal, vertical, shift)

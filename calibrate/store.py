@@ -102,7 +102,9 @@ def read_document(path: Path) -> tuple[NoiseModelDocument, Maps | None]:
         value = first.get("input")
         shown = "" if isinstance(value, dict | list) else f" (value {value!r})"
         raise PhotonbitsError(
-            f"{place}: {first['msg'].removeprefix('Value error, ')}{shown}", where=path, remedy="See docs/noise-model.md for the keys and units"
+            f"{place}: {first['msg'].removeprefix('Value error, ')}{shown}",
+            where=path,
+            remedy="See docs/noise-model.md for the keys and units",
         ) from error
     return document, _read_maps(document, path)
 

@@ -16,11 +16,9 @@ from scipy import sparse
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.charge_grid import charge_grid, class_tables, group_codes
 from mi_eval.histograms import FrameHistograms
-from mi_eval.histograms import frame_histograms as frame_histograms  # until mi_eval.estimate imports it from there
 from mi_eval.identifiability import entropy_range, is_identifiable
 from mi_eval.intensity import IntensityLaw, fit_intensity_law, influence_functions
-from mi_eval.pixel_classes import PixelClasses
-from mi_eval.pixel_classes import classify_pixels as classify_pixels  # until mi_eval.estimate imports it from there
+from mi_eval.pixel_classes import PixelClasses, classify_pixels
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

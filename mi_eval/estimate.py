@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError, __version__
-from mi_eval.conditional_entropy import ConditionalEntropy, classify_pixels, conditional_entropy, frame_histograms
+from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
 from mi_eval.heldout import HeldOut, heldout_code_lengths
+from mi_eval.histograms import FrameHistograms, frame_histograms
 from mi_eval.measurements import (
     FEWEST_GROUPS,
     FrameSource,
@@ -23,6 +24,7 @@ from mi_eval.measurements import (
     frames_from_array,
     frames_from_paths,
 )
+from mi_eval.pixel_classes import classify_pixels
 from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
 from mi_eval.score_details import ScoreDetails
 from mi_eval.warnings import ScoreWarning, threshold, warning
@@ -81,23 +83,25 @@ def estimate_information(
     if max_patches < 16:
         raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
     data = cut_patches(source, model, patch_size=patch_size, seed=seed, max_patches=max_patches)
-    noise, influence = _conditional(data, model, patch_size)
+    histograms = _histograms(data, model, patch_size)
+    noise = conditional_entropy(histograms, classify_pixels(model))
+    influence = noise.frame_influence(histograms)
+    calibration = _calibration_std(model, noise, histograms)
     heldout = heldout_code_lengths(data.patches, seed)
-    return _assemble(source, data, model, noise, influence, heldout, patch_size, seed, exposure_s, deterministic)
+    return _assemble(
+        source, data, model, noise, influence, calibration, heldout, patch_size, seed, exposure_s, deterministic
+    )
 
 
-def _conditional(data: Measurements, model: NoiseModel, patch_size: int) -> tuple[ConditionalEntropy, FloatArray]:
-    """H(Z|Y), and its influence function averaged over each group, bits per pixel."""
+def _histograms(data: Measurements, model: NoiseModel, patch_size: int) -> FrameHistograms:
+    """Counts of codes by patch and class of pixels."""
     classes = classify_pixels(model)
     index = shift = None
     if classes.index is not None:
         index = crop_to_patches(classes.index, data.positions, patch_size)
         shift = crop_to_patches(np.asarray(classes.shift_dn), data.positions, patch_size)
-    histograms = frame_histograms(
-        data.patches.codes, data.patches.frame_index, classes, class_index=index, shift_dn=shift
-    )
-    noise = conditional_entropy(histograms, classes)
-    return noise, noise.frame_influence(histograms)
+    numbers = np.arange(data.patches.n_patches)
+    return frame_histograms(data.patches.codes, numbers, classes, class_index=index, shift_dn=shift)
 
 
 def _assemble(
@@ -106,6 +110,7 @@ def _assemble(
     model: NoiseModel,
     noise: ConditionalEntropy,
     influence: FloatArray,
+    calibration: float,
     heldout: HeldOut,
     patch_size: int,
     seed: int,
@@ -116,15 +121,14 @@ def _assemble(
     groups, member = np.unique(data.patches.frame_index, return_inverse=True)
     size = np.bincount(member)
     code = np.bincount(member, weights=heldout.full_bits) / size / pixels
-    excess = np.bincount(member, weights=heldout.half_bits - heldout.full_bits) / size / pixels
+    excess = np.bincount(member, weights=heldout.excess_bits) / size / pixels
     share = size / size.sum()
     upper_entropy, mean_excess = float(share @ code), float(share @ excess)
     value = upper_entropy - mean_excess - noise.value_bits
-    difference = code - excess - influence
+    difference = code - excess - np.bincount(member, weights=influence) / size
     spread = difference - float(share @ difference)
     n = groups.size
     sampling = float(np.sqrt(np.sum((share * spread) ** 2) * n / max(n - 1, 1)))
-    calibration = _calibration_std(model, noise)
     std = float(np.hypot(sampling, calibration))
     reach = _quantile(sampling, calibration, n - 1) * std
     low, high = noise.interval_bits
@@ -167,18 +171,38 @@ def _assemble(
             "conditional_entropy": float(np.hypot(noise.sampling_std_bits, calibration)),
         },
     )
-    return replace(
-        estimate, details=_details(source, data, model, noise, influence, heldout, code - excess, patch_size)
-    )
+    return replace(estimate, details=_details(source, data, model, noise, influence, heldout, difference, patch_size))
 
 
-def _calibration_std(model: NoiseModel, noise: ConditionalEntropy) -> float:
-    """Standard error from the noise model's own: sqrt(g' C g) with g = dH(Z|Y)/dtheta."""
+def _calibration_std(model: NoiseModel, noise: ConditionalEntropy, histograms: FrameHistograms) -> float:
+    """Standard error from the noise model's own: sqrt(g' C g) with g = dH(Z|Y)/dtheta.
+
+    Coefficients of the response are moved by a standard error each way and H(Z|Y) is found again.
+    """
     covariance = model.document.covariance
     if covariance is None:
         return 0.0
+    matrix = np.array(covariance.matrix)
     gradient = np.array([noise.parameter_sensitivity_bits.get(name, 0.0) for name in covariance.names])
-    return float(np.sqrt(max(gradient @ np.array(covariance.matrix) @ gradient, 0.0)))
+    for position, name in enumerate(covariance.names):
+        step = float(np.sqrt(max(matrix[position, position], 0.0)))
+        if name.startswith("nonlinearity[") and step > 0:
+            power = int(name.removeprefix("nonlinearity[").removesuffix("]"))
+            ends = [
+                conditional_entropy(histograms, classify_pixels(_bent(model, power, side * step))).value_bits
+                for side in (-1.0, 1.0)
+            ]
+            gradient[position] = (ends[1] - ends[0]) / (2 * step)
+    return float(np.sqrt(max(gradient @ matrix @ gradient, 0.0)))
+
+
+def _bent(model: NoiseModel, power: int, change: float) -> NoiseModel:
+    """The model with one coefficient of its response moved."""
+    response = model.camera.response
+    coefficients = list(response.coefficients)
+    coefficients[power] += change
+    moved = replace(response, coefficients=tuple(coefficients))
+    return replace(model, camera=replace(model.camera, response=moved))
 
 
 def _quantile(sampling: float, calibration: float, dof: int) -> float:
@@ -220,8 +244,10 @@ def _doubts(
         out.append(warning("few_patches", n_patches=data.patches.n_patches, n_pixels=pixels))
     if not noise.identifiable:
         out.append(warning("not_identifiable", low=noise.interval_bits[0], high=noise.interval_bits[1]))
-    if any(entry.code == "not_measured" for entry in model.document.fit.flags):
-        out.append(warning("not_measured"))
+    flags = {entry.code for entry in model.document.fit.flags}
+    for code in ("not_measured", "correlated_noise", "over_dispersed"):
+        if code in flags:
+            out.append(warning(code))
     if not model.maps:
         out.append(warning("no_maps"))
     if data.saturated_fraction > threshold("saturated"):
@@ -264,7 +290,6 @@ def _details(
 ) -> ScoreDetails:
     law = noise.law
     groups = np.unique(data.patches.frame_index)
-    by_patch = influence[np.searchsorted(groups, data.patches.frame_index)] * patch_size**2
     whole_frames = groups.size == data.n_frames
     edges = np.linspace(0.0, 1.0, 21)
     codes, observed, predicted = _code_histogram(data, model, noise)
@@ -272,10 +297,10 @@ def _details(
         example_frame=data.example,
         example_frame_index=0,
         frame_names=source.names if whole_frames else (),
-        per_frame_bits=group_bits - influence if whole_frames else None,
+        per_frame_bits=group_bits if whole_frames else None,
         patch_positions=data.positions,
         per_patch_code_length_bits=heldout.full_bits,
-        per_patch_conditional_bits=by_patch,
+        per_patch_conditional_bits=influence * patch_size**2,
         intensity_grid_e=None if law is None else law.y_e,
         intensity_weights=None if law is None else law.weights,
         histogram_codes=codes,

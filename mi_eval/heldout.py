@@ -37,8 +37,11 @@ class HeldOut:
 
     Parameters
     ----------
-    full_bits, half_bits : ndarray (n_patches,)
-        Of the combination, fitted to all and to half of the training groups; bits per patch.
+    full_bits : ndarray (n_patches,)
+        Of the combination, bits per patch.
+    excess_bits : ndarray (n_patches,)
+        Finite-sample excess of ``full_bits``: with c/n of excess after n training patches, the growth when m of
+        them are left is (c/n)(n/m - 1).
     family_bits : ndarray (n_patches, n_families)
     names : tuple of str
     weights, seconds : ndarray (n_families,)
@@ -50,7 +53,7 @@ class HeldOut:
     """
 
     full_bits: FloatArray
-    half_bits: FloatArray
+    excess_bits: FloatArray
     family_bits: FloatArray
     names: tuple[str, ...]
     weights: FloatArray
@@ -61,12 +64,13 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class _Job:
-    """One fit: training rows, validation rows, test rows, and whether it is the half-size one."""
+    """One fit: training rows (of ``whole`` in all), validation rows, test rows; whether it is the half-size one."""
 
     train: IntArray
     validation: IntArray
     test: IntArray
     half: bool
+    whole: int
     seed: int
 
 
@@ -93,19 +97,21 @@ def heldout_code_lengths(patches: PatchSet, seed: int) -> HeldOut:
         results = pool.map(lambda job: _code(patches, job), jobs)
         coded = list(track(results, "Fitting density models", total=len(jobs)))
     n = patches.n_patches
-    full, half = np.empty(n), np.empty(n)
+    full, grown = np.empty(n), np.empty(n)
+    ratio = np.empty(n)
     family = np.empty((n, coded[0].lengths.shape[1]))
     for job, result in zip(jobs, coded, strict=True):
         combined = combine_code_lengths(result.lengths, result.weights)
         if job.half:
-            half[job.test] = combined
+            grown[job.test] = combined / (job.whole / job.train.size - 1.0)
+            ratio[job.test] = 1.0 / (job.whole / job.train.size - 1.0)
         else:
             full[job.test] = combined
             family[job.test] = result.lengths
     whole = [result for job, result in zip(jobs, coded, strict=True) if not job.half]
     return HeldOut(
         full_bits=full,
-        half_bits=half,
+        excess_bits=grown - ratio * full,
         family_bits=family,
         names=whole[0].names,
         weights=np.mean([result.weights for result in whole], axis=0),
@@ -128,7 +134,7 @@ def _jobs(patches: PatchSet, seed: int) -> list[_Job]:
         # Half of the groups, or of the patches where one group is all there is.
         fewer = _rows(patches, training[: training.size // 2]) if training.size > 1 else rows["t"][::2]
         for train, half in ((rows["t"], False), (fewer, True)):
-            jobs.append(_Job(train, rows["v"], rows["f"], half, seed))
+            jobs.append(_Job(train, rows["v"], rows["f"], half, rows["t"].size, seed))
     return jobs
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError
 from calibrate.captures import FrameReference
-from calibrate.frames import describe_file, iterate_frames, list_readers
+from calibrate.captures.names import natural_key
+from calibrate.frames import describe_file, iterate_frames, list_readers, reader_by_suffix
 from calibrate.plumbing.progress import track
 from mi_eval.density import PatchSet
 
@@ -22,6 +23,7 @@ IntArray = NDArray[np.int64]
 #: Fewest groups of patches that can be held out in turn with some left to fit and to choose weights.
 FEWEST_GROUPS = 4
 FEWEST_PATCHES = 16
+REPEATED_FRACTION = 1e-3
 
 
 @dataclass(frozen=True)
@@ -125,16 +127,15 @@ def frames_from_paths(paths: Sequence[str | Path]) -> FrameSource:
 
 
 def _expand(path: Path) -> list[Path]:
-    suffixes = {suffix for known in list_readers().values() for suffix in known}
     if path.is_dir():
-        found = sorted(
-            file for file in path.rglob("*") if file.is_file() and "".join(file.suffixes[-1:]).lower() in suffixes
-        )
+        files = (file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        found = sorted((file for file in files if reader_by_suffix(file) is not None), key=natural_key)
         if not found:
-            raise PhotonbitsError(f"no frames in folder {path}", legal=f"files ending in {', '.join(sorted(suffixes))}")
+            suffixes = sorted(suffix for known in list_readers().values() for suffix in known)
+            raise PhotonbitsError(f"no frames in folder {path}", legal=f"files ending in {', '.join(suffixes)}")
         return found
     if not path.exists() and any(letter in path.name for letter in "*?["):
-        found = sorted(path.parent.glob(path.name))  # shells that do not expand patterns
+        found = sorted(path.parent.glob(path.name), key=natural_key)  # shells that do not expand patterns
         if found:
             return found
     if not path.exists():
@@ -196,6 +197,8 @@ def cut_patches(
     positions = np.concatenate(places).astype(np.int64)
     groups = _groups(positions, n_frames, source.shape)
     everything = np.concatenate(codes)
+    if model.bit_depth is None and model.camera.kind != "poisson":
+        _refuse_codes_in_disguise(everything)
     maps = model.maps or {}
     offset = crop_to_patches(maps["offset_dn"], positions, patch_size) if "offset_dn" in maps else None
     response = crop_to_patches(1.0 + maps["prnu"], positions, patch_size) if "prnu" in maps else None
@@ -238,6 +241,13 @@ def _check_frame(frame: NDArray[Any], source: FrameSource, number: int, model: N
         bad = int(np.count_nonzero(~np.isfinite(frame)))
         raise PhotonbitsError(f"{bad} pixels are NaN or infinite", where=where, legal="finite numbers")
     if model.bit_depth is None:
+        if model.camera.kind != "poisson" and np.issubdtype(frame.dtype, np.integer):
+            raise PhotonbitsError(
+                f"integer codes ({frame.dtype}) with a noise model without a bit depth",
+                where=where,
+                legal="real values, or a noise model that says how many bits the codes have",
+                remedy="State bit_depth in the captures' manifest and fit again",
+            )
         return
     if not np.issubdtype(frame.dtype, np.integer):
         raise PhotonbitsError(
@@ -253,6 +263,17 @@ def _check_frame(frame: NDArray[Any], source: FrameSource, number: int, model: N
             where=where,
             legal=f"{low} to {high}, the noise model's range",
             remedy="Use the noise model of this camera and setting",
+        )
+
+
+def _refuse_codes_in_disguise(values: NDArray[Any]) -> None:
+    """Real-valued noise almost never repeats: values that do are codes, and their differential entropy is -infinity."""
+    repeated = 1.0 - np.unique(values).size / values.size
+    if repeated > REPEATED_FRACTION:
+        raise PhotonbitsError(
+            f"{100 * repeated:.2g} % of the measurements repeat another one's value",
+            legal=f"{100 * REPEATED_FRACTION:g} % or less for real-valued measurements",
+            remedy="Score the integer codes with a noise model that has a bit depth",
         )
 
 

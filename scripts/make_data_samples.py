@@ -19,7 +19,6 @@ from calibrate import NoiseModel, simulate_captures
 ROOT = Path(__file__).resolve().parent.parent / "data_samples"
 PICTURES = (
     "camera",
-    "moon",
     "coins",
     "brick",
     "grass",
@@ -27,9 +26,8 @@ PICTURES = (
     "astronaut",
     "coffee",
     "chelsea",
-    "page",
     "rocket",
-    "cat",
+    "hubble_deep_field",
 )
 N_SCENES = 24
 SCENE_EXPOSURE_S = 0.02
@@ -83,7 +81,7 @@ def scenes(shape: tuple[int, int], mean_light_e: float, seed: int) -> np.ndarray
 
 
 def make_sensor(name: str, model: NoiseModel, *, mean_light_e: float, seed: int, **plan: object) -> None:
-    """Write data_samples/NAME: captures/, scenes/ and the true sensor.yaml."""
+    """Write data_samples/NAME: captures/ and scenes/, each with its truth.json."""
     folder = ROOT / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -14,7 +14,7 @@ from calibrate.captures.capture_set import CaptureSet
 from calibrate.flags import FLAGS, flag
 from calibrate.level_statistics import LevelStatistics
 from calibrate.photon_transfer.data import PhotonTransferData
-from calibrate.photon_transfer.fit import Candidate, Choice
+from calibrate.photon_transfer.fit import FEWEST_LEVELS_FOR_SCATTER, Candidate, Choice
 from calibrate.photon_transfer.flags import raise_flags
 from calibrate.photon_transfer.likelihood import Nuisance, error_covariance
 from calibrate.photon_transfer.saturation import Saturation, linearity_error_percent
@@ -64,7 +64,8 @@ def build_document(
     if linearity is not None:
         parameters["linearity_error_percent"] = _entry("linearity_error_percent", linearity, None)
     if fit.layout.index("responsivity") is not None:
-        parameters["light_scatter_percent"] = _entry("light_scatter_percent", 100 * fit.nuisance.light, None)
+        if int(np.sum(data.used_bright)) >= FEWEST_LEVELS_FOR_SCATTER:
+            parameters["light_scatter_percent"] = _entry("light_scatter_percent", 100 * fit.nuisance.light, None)
         if fit.nuisance.offset_dn > 0:
             parameters["offset_scatter_dn"] = _entry("offset_scatter_dn", fit.nuisance.offset_dn, None)
     if fit.layout.degree:

@@ -29,6 +29,7 @@ CANDIDATES = (("linear", 0), ("quadratic_response", 1), ("cubic_response", 2))
 #: The simplest candidate within this of the smallest criterion is chosen: less is no positive evidence (Kass and
 #: Raftery 1995), and with 28 statistics the bare criterion takes a chance bend for real in 7 % of straight cameras.
 POSITIVE_EVIDENCE = 2.0
+FEWEST_LEVELS_FOR_SCATTER = 4
 _ITERATIONS = 40
 _LIGHT_SCATTER_RANGE = (-6.0, -0.3)  # log10 of the relative scatter that is searched
 
@@ -122,6 +123,10 @@ def fit_photon_transfer(data: PhotonTransferData, rounding_dn2: float) -> Choice
     final = _fit(best.name, best.layout, data, final.theta, shape, replace(final.nuisance, variance_excess=excess))
     plain = error_covariance(final.theta, final.layout, data, replace(final.nuisance, variance_excess=1.0), shape)
     white = whiten(final.residuals, weights(final.residuals, *plain))
+    # What the light scatter and the widened variances do not take up widens everything.
+    misfit = final.deviance / max(final.dof, 1)
+    if data.known_errors and misfit > 1.0 + 4.0 * np.sqrt(2.0 / max(final.dof, 1)):
+        final = replace(final, covariance=final.covariance * misfit)
     final = replace(final, bic=best.bic, deviance=float(white @ white))
     return Choice(final, tuple(final if c is best else c for c in compared), shape)
 
@@ -137,10 +142,21 @@ def _layout(data: PhotonTransferData, degree: int, scale: float, rounding: float
     names.append("dark_variance")
     if data.has_light_axis:
         names.append("responsivity")
-    if data.has_dark_exposures:
+    if data.has_dark_exposures or _darks_hold_unseen_charge(data):
         names.append("dark_rate")
     names += [f"c{k}" for k in range(1, degree + 1)]
     return Layout(tuple(names), degree, scale, rounding)
+
+
+def _darks_hold_unseen_charge(data: PhotonTransferData) -> bool:
+    """Darks at one exposure, not zero, under brights at others: the brights tell offset and dark charge apart.
+
+    Leaving the dark current out there puts its charge into the offset, and the gain off by percents.
+    """
+    darks, brights = data.exposure_s[data.dark], data.exposure_s[data.used_bright]
+    if data.light_unit != "s" or not darks.size or not np.all(np.isfinite(np.append(darks, brights))):
+        return False
+    return bool(np.all(darks > 0) and np.ptp(brights) > 0 and int(np.sum(data.used_bright)) >= 4)
 
 
 def _initial(data: PhotonTransferData, layout: Layout) -> FloatArray:
@@ -173,7 +189,7 @@ def _initial(data: PhotonTransferData, layout: Layout) -> FloatArray:
     if layout.index("responsivity") is not None:
         light = data.light[data.used_bright]
         theta["responsivity"] = float(np.sum((data.mean_dn[data.used_bright] - offset) * light) / np.sum(light * light))
-    if layout.index("dark_rate") is not None:
+    if layout.index("dark_rate") is not None and data.has_dark_exposures:
         theta["dark_rate"] = float(np.polyfit(data.exposure_s[data.dark], data.mean_dn[data.dark], 1)[0])
     return np.array([theta.get(name, 0.0) for name in layout.names])
 
@@ -295,7 +311,7 @@ def _estimate_scatter(
         restricted = 2 * float(np.sum(np.log(np.maximum(diagonal, 1e-12)) + np.log(norm)))
         return float(rest @ rest) + w.log_determinant + restricted
 
-    if layout.index("responsivity") is not None and int(np.sum(data.used_bright)) >= 4:
+    if layout.index("responsivity") is not None and int(np.sum(data.used_bright)) >= FEWEST_LEVELS_FOR_SCATTER:
         nuisance = _search(objective, nuisance, "light", _LIGHT_SCATTER_RANGE)
     if int(np.sum(data.dark)) >= 4:
         top = float(np.log10(max(np.ptp(data.mean_dn[data.dark]), 1e-3)) + 0.5)
@@ -325,7 +341,7 @@ def _variance_excess(candidate: Candidate, data: PhotonTransferData, shape: Floa
     dof = max(1, white.size - candidate.theta.size + int(np.sum(r.has_mean) > 0) * 2)
     excess = float(white @ white) / dof
     if not data.known_errors:
-        return excess
+        return max(excess, 1e-12)  # a table of computed numbers has no scatter at all
     return excess if excess > 1.0 + 4.0 * np.sqrt(2.0 / dof) else 1.0
 
 

@@ -47,7 +47,7 @@ def find_saturation(data: PhotonTransferData, fit: Candidate) -> Saturation | No
         return None
     share = (ratio[last] - 0.5) / (ratio[last] - ratio[last + 1])
     gap = mean[last + 1] - mean[last]
-    return _with_charge(float(mean[last] + share * gap), float(gap / np.sqrt(12)), fit, is_full_well=True)
+    return _with_charge(float(mean[last] + share * gap), float(gap / np.sqrt(12)), fit, is_full_well=data.known_errors)
 
 
 def _with_charge(code: float, std: float, fit: Candidate, *, is_full_well: bool) -> Saturation:

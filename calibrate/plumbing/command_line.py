@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -30,6 +31,11 @@ def command_options(function: F) -> F:
             return function(*args, **kwargs)
         except PhotonbitsError as error:
             _fail(str(error), error, verbose)
+        except BrokenPipeError:
+            # The reader of our output has left, as `head` does: nothing to say, and nobody to say it to.
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, sys.stdout.fileno())
+            sys.exit(1)
         except OSError as error:
             place = f": {error.filename}" if error.filename else ""
             _fail(f"{error.strerror or error}{place}. Check the path and its permissions.", error, verbose)
