@@ -82,6 +82,8 @@ def measure_maps(captures: CaptureSet, fit: ScalarFit) -> dict[str, FloatArray]:
     )
     # A pixel's own variance from few frames is too noisy to weigh with: no pixel is surer than the typical one.
     still = np.maximum(read_variance, np.median(read_variance)) + fit.rounding_dn2
+    # The mean stays unbiased, so that the maps' own error can be taken out of DSNU and PRNU.
+    still *= (np.mean(read_variance) + fit.rounding_dn2) / np.mean(still)
     maps["offset_dn"] = mean_z - dark_rate * mean_t
     maps["offset_dn_std"] = np.sqrt(dark.error_variance(still, gain * np.maximum(dark_rate, 0.0), mean_t, spread_t))
     if spread_t > 0:

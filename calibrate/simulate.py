@@ -83,7 +83,7 @@ def simulate_captures(
     for name, value, least in minima:
         if value is not None and value < least:
             raise PhotonbitsError(f"{name} is {value}", legal=f"{least} or more")
-    if not exposure_max_s > 0:
+    if not 0 < exposure_max_s < np.inf:
         raise PhotonbitsError(f"exposure_max_s is {exposure_max_s:g}", legal="a positive number of seconds")
     if not 0 <= light_scatter_percent < np.inf:
         raise PhotonbitsError(f"light_scatter_percent is {light_scatter_percent:g}", legal="0 or more, in percent")

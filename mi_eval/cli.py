@@ -90,7 +90,11 @@ def _summary(content: dict[str, Any]) -> str:
 
     information = content["mutual_information_bits_per_pixel"]
     low, high = information["ci95"]
-    if low <= 0:
+    if high < 0:
+        headline = (
+            f"{information['value']:.4f} bit/px, which is impossible (95 % interval {low:.4f} to {high:.4f}): see below"
+        )
+    elif low <= 0:
         headline = f"no information detected (at most {max(high, 0.0):.4f} bit/px)"
     else:
         headline = f"{information['value']:.4f} bit/px, 95 % interval {low:.4f} to {high:.4f}"

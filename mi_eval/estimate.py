@@ -159,7 +159,7 @@ def _assemble(
                 heldout.names, heldout.family_bits.mean(axis=0) / pixels, heldout.weights, heldout.seconds, strict=True
             )
         ),
-        warnings=_doubts(data, model, noise, exposure_s, pixels),
+        warnings=_doubts(data, model, noise, ci95, exposure_s, pixels),
         noise_model={"path": None if model.path is None else str(model.path), "sha256": model.sha256},
         seed=seed,
         version=__version__,
@@ -193,7 +193,24 @@ def _calibration_std(model: NoiseModel, noise: ConditionalEntropy, histograms: F
                 for side in (-1.0, 1.0)
             ]
             gradient[position] = (ends[1] - ends[0]) / (2 * step)
-    return float(np.sqrt(max(gradient @ matrix @ gradient, 0.0)))
+    return float(np.hypot(np.sqrt(max(gradient @ matrix @ gradient, 0.0)), _misfit_bits(model)))
+
+
+def _misfit_bits(model: NoiseModel) -> float:
+    """What a noise model that misses its own variances may be off by: 0.5 log2(1 + rms relative misfit), bits.
+
+    Only for models flagged ``over_dispersed``; the variances' own noise is taken out of the misfit.
+    """
+    if all(entry.code != "over_dispersed" for entry in model.document.fit.flags):
+        return 0.0
+    levels = [entry for entry in model.document.measurements or () if entry.used and entry.fitted_variance_dn2]
+    excess = [
+        (level.variance_dn2 / level.fitted_variance_dn2 - 1.0) ** 2
+        - (level.variance_std_dn2 / level.fitted_variance_dn2) ** 2
+        for level in levels
+        if level.fitted_variance_dn2
+    ]
+    return 0.5 * float(np.log2(1.0 + np.sqrt(max(float(np.mean(excess)), 0.0)))) if excess else 0.0
 
 
 def _bent(model: NoiseModel, power: int, change: float) -> NoiseModel:
@@ -226,9 +243,16 @@ def _dark_charge(model: NoiseModel, exposure_s: float | None) -> float:
 
 
 def _doubts(
-    data: Measurements, model: NoiseModel, noise: ConditionalEntropy, exposure_s: float | None, pixels: int
+    data: Measurements,
+    model: NoiseModel,
+    noise: ConditionalEntropy,
+    ci95: tuple[float, float],
+    exposure_s: float | None,
+    pixels: int,
 ) -> tuple[ScoreWarning, ...]:
     out: list[ScoreWarning] = []
+    if ci95[1] < 0:
+        out.append(warning("below_zero", low=ci95[0], high=ci95[1]))
     law = noise.law
     if law is not None and law.n_occupied > 0:
         # Twice the log-likelihood ratio against the bare histogram: about chi-square where the model holds.

@@ -14,6 +14,11 @@ class ScoreWarning:
 
 
 _SENTENCES: dict[str, tuple[str, float | None]] = {
+    "below_zero": (
+        "The interval, {low:.4f} to {high:.4f}, lies below 0, where no information is: the frames have less noise "
+        "than the noise model expects. They come from other settings, were processed, or the model is wrong there.",
+        None,
+    ),
     "few_frames": (
         "{n_frames} frames: the interval rests on the spread between frames, and with fewer than {threshold:.0f} it is "
         "only rough.",
@@ -39,8 +44,8 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         None,
     ),
     "over_dispersed": (
-        "The noise model does not describe its own captures within their noise: the interval holds its stated errors, "
-        "not what it gets wrong.",
+        "The noise model does not describe its own captures within their noise: the mean misfit is in the interval, "
+        "but it may be larger at the light of these frames.",
         None,
     ),
     "no_maps": (

@@ -24,9 +24,7 @@ def slow_log_normal(a: float, b: float) -> float:
     """log of the normal probability of (a, b) by quadrature, scaled by the density at the end nearest to 0."""
     nearest = 0.0 if a < 0 < b else min(abs(a), abs(b))
     low, high = max(a, -nearest - 40.0), min(b, nearest + 40.0)
-    area = quad(
-        lambda x: math.exp((nearest - x) * (nearest + x) / 2), low, high, epsabs=0, epsrel=1e-12, limit=400
-    )[0]
+    area = quad(lambda x: math.exp((nearest - x) * (nearest + x) / 2), low, high, epsabs=0, epsrel=1e-12, limit=400)[0]
     return math.log(area) - nearest**2 / 2 - math.log(2 * math.pi) / 2
 
 
@@ -99,7 +97,8 @@ def test_a_partition_adds_up_to_one():
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [(-1.0, 2.0), (8.0, 8.5), (-40.0, -39.0), (40.0, 41.0), (0.0, np.inf), (-np.inf, -30.0), (3.0, 3 + 1e-9)]
+    ("a", "b"),
+    [(-1.0, 2.0), (8.0, 8.5), (-40.0, -39.0), (40.0, 41.0), (0.0, np.inf), (-np.inf, -30.0), (3.0, 3 + 1e-9)],
 )
 def test_normal_interval_in_both_tails(a, b):
     found = log_normal_interval(np.array([a]), np.array([b]))[0]

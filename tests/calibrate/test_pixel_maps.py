@@ -41,7 +41,12 @@ def fitted(folder):
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    [("offset_dn", 0.85, 1.15), ("dark_current_e_per_s", 0.85, 1.15), ("prnu", 0.85, 1.15), ("read_noise_e", 0.8, 1.25)],
+    [
+        ("offset_dn", 0.85, 1.15),
+        ("dark_current_e_per_s", 0.85, 1.15),
+        ("prnu", 0.85, 1.15),
+        ("read_noise_e", 0.8, 1.25),
+    ],
 )
 def test_every_pixel_within_its_error(sensor, fitted, name, low, high):
     pulls = (fitted.maps[name] - sensor.maps[name]) / fitted.maps[name + "_std"]

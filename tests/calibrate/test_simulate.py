@@ -13,9 +13,7 @@ from calibrate.simulate import OVERSHOOT
 
 
 def sensor_of(**changes: object) -> NoiseModel:
-    given = dict(
-        system_gain_dn_per_e=0.5, read_noise_e=3.0, offset_dn=100.0, bit_depth=12, dark_current_e_per_s=5.0
-    )
+    given = dict(system_gain_dn_per_e=0.5, read_noise_e=3.0, offset_dn=100.0, bit_depth=12, dark_current_e_per_s=5.0)
     return NoiseModel.from_parameters(**{**given, **changes})
 
 
@@ -70,15 +68,12 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
         for name, seed in (("a", 7), ("b", 7), ("c", 8))
     )
     assert one == two
-    assert all(one[name] != other[name] for name in one if name.startswith("flat"))
+    assert all(one[name] != other[name] for name in one if name.startswith("dark") or name == "flat_000.tif")
 
 
 def test_light_scatter_scatters_the_light(tmp_path):
-    folder = simulate_captures(
-        sensor_of(), tmp_path / "c", levels=40, shape=(4, 4), light_scatter_percent=2.0, seed=1
-    )
+    folder = simulate_captures(sensor_of(), tmp_path / "c", levels=40, shape=(4, 4), light_scatter_percent=2.0, seed=1)
     light = np.array(json.loads((folder / "truth.json").read_text())["light_e"])
-    assert np.std(light / np.arange(1, 41) / light[0] * 1.0) > 0
     relative = light / (OVERSHOOT * 7990 * np.arange(1, 41) / 40) - 1
     assert 0.013 < np.std(relative) < 0.028
 
