@@ -80,7 +80,8 @@ _FLAGS = (
     ),
     Flag(
         "coarse_quantisation",
-        "The dark noise of {noise_dn:.2f} DN is below {threshold:g} DN: rounding hides it, and read noise may be off.",
+        "The dark noise of {noise_dn:.2f} DN is below {threshold:g} DN: rounding hides much of it. "
+        "Read noise and its error follow from what rounding does at this offset, and may be wide.",
         0.5,
     ),
     Flag(

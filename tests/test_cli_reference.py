@@ -11,7 +11,5 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_command_line_reference_is_up_to_date():
     script = ROOT / "scripts" / "make_cli_reference.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

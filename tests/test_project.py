@@ -50,9 +50,7 @@ def text_of(path: Path) -> str | None:
 
 
 def test_readme_names_two_commands_that_exist():
-    commands = re.findall(
-        r"^python3 (scripts/\S+\.py)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
-    )
+    commands = re.findall(r"^python3 (scripts/\S+\.py)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
     assert commands[:2] == ["scripts/demo.py", "scripts/test.py"]
     assert all((ROOT / command).is_file() for command in commands)
 
@@ -80,9 +78,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "STAMP", folder / "stamp.json")
     monkeypatch.setattr(module, "_python_runs", folder.is_dir)
     module.done = []
-    monkeypatch.setattr(
-        module, "_create", lambda: (folder.mkdir(exist_ok=True), module.done.append("create"))
-    )
+    monkeypatch.setattr(module, "_create", lambda: (folder.mkdir(exist_ok=True), module.done.append("create")))
     monkeypatch.setattr(module, "_install", lambda extras: module.done.append(sorted(extras)))
     return module
 
@@ -142,9 +138,7 @@ def test_version_is_the_same_everywhere():
     assert re.fullmatch(r"\d+\.\d+\.\d+", calibrate.__version__)
     assert mi_eval.__version__ == calibrate.__version__
     assert version("photonbits") == calibrate.__version__
-    assert re.search(
-        rf"^## {re.escape(calibrate.__version__)}\b", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M
-    )
+    assert re.search(rf"^## {re.escape(calibrate.__version__)}\b", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
 
 
 def test_every_requirement_is_pinned():
@@ -198,9 +192,7 @@ def test_every_link_of_the_documentation_resolves():
                 continue
             name, _, anchor = link.partition("#")
             target = page.parent / name if name else page
-            if not target.exists() or (
-                anchor and target.suffix == ".md" and anchor not in anchors_of(target)
-            ):
+            if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors_of(target)):
                 broken.append(f"{page.relative_to(ROOT)}: {link}")
     assert broken == []
 
@@ -237,9 +229,7 @@ if {arguments!r}:
 heavy = sorted(set({HEAVY!r}) & set(sys.modules))
 print("heavy:", heavy, "status:", status)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stdout.splitlines()[-1:] == ["heavy: [] status: 0"], done.stdout + done.stderr
     if arguments:
         assert "Usage:" in done.stdout

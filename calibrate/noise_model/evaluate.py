@@ -78,7 +78,7 @@ def entropies_by_pixel_class(camera: Camera, y: FloatArray) -> FloatArray:
     )
     shift = np.where(near, whole, np.round(np.mean(whole)))
     # The part of the offset below one code matters where rounding is coarse or cut short.
-    phase = np.where(near | fine, np.floor((offset - whole) * _PHASES), 0.0)
+    phase = np.where(near | fine, np.floor((offset - whole) * _PHASES), -1.0)
     keys = np.stack([phase, r_class, gain_class, shift]).reshape(4, -1)
     classes, member = np.unique(keys, axis=1, return_inverse=True)
     out = np.empty(y.size)

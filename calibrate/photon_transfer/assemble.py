@@ -14,8 +14,9 @@ from calibrate.captures.capture_set import CaptureSet
 from calibrate.flags import FLAGS, flag
 from calibrate.level_statistics import LevelStatistics
 from calibrate.photon_transfer.data import PhotonTransferData
-from calibrate.photon_transfer.fit import FEWEST_LEVELS_FOR_SCATTER, Candidate, Choice
+from calibrate.photon_transfer.fit import Choice
 from calibrate.photon_transfer.flags import raise_flags
+from calibrate.photon_transfer.gauss_newton import FEWEST_LEVELS_FOR_SCATTER, Candidate
 from calibrate.photon_transfer.likelihood import Nuisance, error_covariance
 from calibrate.photon_transfer.saturation import Saturation, linearity_error_percent
 from calibrate.plumbing.hashing import sha256_of_files

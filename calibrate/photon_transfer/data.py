@@ -48,6 +48,8 @@ class PhotonTransferData:
     white_clip_dn : float or None
         Highest code; None for real values.
     saturates : {"clip", "roll_off", "no"}
+    offset_variance_dn2 : float
+        Fixed pattern of the offset over pixels.
     """
 
     bright: BoolArray
@@ -67,6 +69,7 @@ class PhotonTransferData:
     known_errors: bool
     white_clip_dn: float | None
     saturates: str
+    offset_variance_dn2: float = 0.0
 
     @property
     def used_bright(self) -> BoolArray:
@@ -153,8 +156,20 @@ def from_levels(
         known_errors=True,
         white_clip_dn=white_clip_dn,
         saturates="no",
+        offset_variance_dn2=_offset_variance(darks),
     )
     return _mark_saturation(data, offset, where)
+
+
+def _offset_variance(darks: list[LevelStatistics]) -> float:
+    """Variance of the offset over pixels, DN^2; 0 where it is not above twice its standard error."""
+    pairs = [pair for level in darks for pair in level.pairs]
+    if not pairs:
+        return 0.0
+    value = float(np.mean([pair.spatial_covariance_dn2 for pair in pairs]))
+    error = float(np.mean([pair.difference_variance_dn2 / 2 for pair in pairs]))
+    error /= np.sqrt(sum(pair.n_pixels for pair in pairs))
+    return value if value > 2 * error else 0.0
 
 
 def from_table(captures: CaptureSet) -> PhotonTransferData:

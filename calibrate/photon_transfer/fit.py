@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
+from calibrate.photon_transfer.coarse import with_profiled_dark_noise
 from calibrate.photon_transfer.data import PhotonTransferData
+from calibrate.photon_transfer.gauss_newton import (
+    Candidate,
+    difference_steps,
+    fit_candidate,
+    jacobian_of,
+    solve,
+    stacked_residuals,
+    whiten_columns,
+)
 from calibrate.photon_transfer.likelihood import (
     Layout,
     Nuisance,
-    Residuals,
-    Weights,
     error_covariance,
     residuals,
     weights,
@@ -29,41 +35,6 @@ CANDIDATES = (("linear", 0), ("quadratic_response", 1), ("cubic_response", 2))
 #: The simplest candidate within this of the smallest criterion is chosen: less is no positive evidence (Kass and
 #: Raftery 1995), and with 28 statistics the bare criterion takes a chance bend for real in 7 % of straight cameras.
 POSITIVE_EVIDENCE = 2.0
-FEWEST_LEVELS_FOR_SCATTER = 4
-_ITERATIONS = 40
-_LIGHT_SCATTER_RANGE = (-6.0, -0.3)  # log10 of the relative scatter that is searched
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One model fitted to the data.
-
-    Parameters
-    ----------
-    name : str
-    layout : Layout
-    theta, covariance : ndarray
-    nuisance : Nuisance
-    deviance, dof : float, int
-        Sum of squared whitened residuals without any widening of the variances' errors.
-    bic : float
-    residuals : Residuals
-    """
-
-    name: str
-    layout: Layout
-    theta: FloatArray
-    covariance: FloatArray
-    nuisance: Nuisance
-    deviance: float
-    dof: int
-    bic: float
-    residuals: Residuals
-
-    @property
-    def deviance_per_dof(self) -> float:
-        """1 where the noise model describes the data."""
-        return self.deviance / max(self.dof, 1)
 
 
 @dataclass(frozen=True)
@@ -107,26 +78,30 @@ def fit_photon_transfer(data: PhotonTransferData, rounding_dn2: float) -> Choice
             shape = _shape_factor(start, layout, data)
         else:
             start = np.append(start, 0.0)
-        fitted = _fit(name, layout, data, start, shape, Nuisance())
+        fitted = fit_candidate(name, layout, data, start, shape, Nuisance())
         if degree and not _monotone(fitted):
             break
         tried.append(fitted)
         start = fitted.theta
     shape = _shape_factor(tried[-1].theta, tried[-1].layout, data)
-    richest = _fit(tried[-1].name, tried[-1].layout, data, tried[-1].theta, shape, Nuisance())
+    richest = fit_candidate(tried[-1].name, tried[-1].layout, data, tried[-1].theta, shape, Nuisance())
     nuisance = replace(richest.nuisance, variance_excess=_variance_excess(richest, data, shape))
     compared = [_compare(candidate, richest, data, shape, nuisance) for candidate in tried]
     least = min(candidate.bic for candidate in compared)
     best = next(candidate for candidate in compared if candidate.bic <= least + POSITIVE_EVIDENCE)
-    final = _fit(best.name, best.layout, data, best.theta, shape, nuisance)
+    final = fit_candidate(best.name, best.layout, data, best.theta, shape, nuisance)
     excess = _variance_excess(final, data, shape)
-    final = _fit(best.name, best.layout, data, final.theta, shape, replace(final.nuisance, variance_excess=excess))
+    final = fit_candidate(
+        best.name, best.layout, data, final.theta, shape, replace(final.nuisance, variance_excess=excess)
+    )
     plain = error_covariance(final.theta, final.layout, data, replace(final.nuisance, variance_excess=1.0), shape)
     white = whiten(final.residuals, weights(final.residuals, *plain))
     # What the light scatter and the widened variances do not take up widens everything.
     misfit = final.deviance / max(final.dof, 1)
     if data.known_errors and misfit > 1.0 + 4.0 * np.sqrt(2.0 / max(final.dof, 1)):
         final = replace(final, covariance=final.covariance * misfit)
+    if rounding_dn2 > 0:
+        final = with_profiled_dark_noise(final, data, shape)
     final = replace(final, bic=best.bic, deviance=float(white @ white))
     return Choice(final, tuple(final if c is best else c for c in compared), shape)
 
@@ -185,7 +160,11 @@ def _initial(data: PhotonTransferData, layout: Layout) -> FloatArray:
             legal="variance that grows with the mean",
             remedy="Check that the frames are raw and that a level's frames are repeats of one scene",
         )
-    theta = {"gain": gain, "offset": offset, "dark_variance": max(floor - layout.rounding_dn2, 1e-3)}
+    theta = {
+        "gain": gain,
+        "offset": offset,
+        "dark_variance": max(floor - layout.rounding_dn2, 0.05 if layout.rounding_dn2 > 0 else 1e-3),
+    }
     if layout.index("responsivity") is not None:
         light = data.light[data.used_bright]
         theta["responsivity"] = float(np.sum((data.mean_dn[data.used_bright] - offset) * light) / np.sum(light * light))
@@ -210,128 +189,6 @@ def _shape_factor(theta: FloatArray, layout: Layout, data: PhotonTransferData) -
     return factor
 
 
-def _jacobian(function: Callable[[FloatArray], FloatArray], theta: FloatArray, steps: FloatArray) -> FloatArray:
-    columns = []
-    for k in range(theta.size):
-        up, down = theta.copy(), theta.copy()
-        up[k] += steps[k]
-        down[k] -= steps[k]
-        columns.append((function(up) - function(down)) / (2 * steps[k]))
-    return np.stack(columns, axis=1)
-
-
-def _stacked(layout: Layout, data: PhotonTransferData) -> Callable[[FloatArray], FloatArray]:
-    """Mean residuals over variance residuals as one column, for differentiation."""
-
-    def function(theta: FloatArray) -> FloatArray:
-        r = residuals(theta, layout, data)
-        return np.concatenate([r.mean, r.variance])
-
-    return function
-
-
-def _steps(theta: FloatArray, layout: Layout) -> FloatArray:
-    scale = np.array(
-        [1e-4 if name.startswith("c") else 1e-4 * abs(t) for name, t in zip(layout.names, theta, strict=True)]
-    )
-    floor = {"offset": 1e-3, "dark_variance": 1e-4, "dark_rate": 1e-4}
-    return np.asarray(np.maximum(scale, [floor.get(name, 1e-9) for name in layout.names]))
-
-
-def _whiten_columns(r: Residuals, w: Weights, jacobian: FloatArray) -> FloatArray:
-    n = r.mean.size
-    mean = w.a[:, None] * jacobian[:n]
-    variance = w.b[:, None] * jacobian[:n] + w.c[:, None] * jacobian[n:]
-    return np.concatenate([mean[r.has_mean], variance[r.has_variance]])
-
-
-def _fit(
-    name: str,
-    layout: Layout,
-    data: PhotonTransferData,
-    start: FloatArray,
-    shape: FloatArray,
-    nuisance: Nuisance,
-) -> Candidate:
-    """Gauss-Newton with weights from the model of the last step, scatter re-estimated on the way."""
-    theta = start.copy()
-    function = _stacked(layout, data)
-    for iteration in range(_ITERATIONS):
-        r = residuals(theta, layout, data)
-        jacobian = _jacobian(function, theta, _steps(theta, layout))
-        if iteration % 3 == 0 and iteration < 13:
-            nuisance = _estimate_scatter(theta, layout, data, nuisance, shape, r, jacobian)
-        w = weights(r, *error_covariance(theta, layout, data, nuisance, shape))
-        white, columns = whiten(r, w), _whiten_columns(r, w, jacobian)
-        step = -_solve(columns, white)
-        gain = layout.index("gain")
-        if gain is not None and abs(step[gain]) > 0.3 * theta[gain]:
-            step *= 0.3 * theta[gain] / abs(step[gain])
-        theta = theta + step
-        if iteration > 13 and float(np.linalg.norm(columns @ step)) < 1e-4:
-            break
-    r = residuals(theta, layout, data)
-    jacobian = _jacobian(function, theta, _steps(theta, layout))
-    w = weights(r, *error_covariance(theta, layout, data, nuisance, shape))
-    white, columns = whiten(r, w), _whiten_columns(r, w, jacobian)
-    norm = np.linalg.norm(columns, axis=0)
-    norm[norm == 0] = 1.0
-    covariance = np.linalg.pinv((columns / norm).T @ (columns / norm)) / np.outer(norm, norm)
-    return Candidate(
-        name, layout, theta, covariance, nuisance, float(white @ white), white.size - theta.size, np.inf, r
-    )
-
-
-def _solve(columns: FloatArray, white: FloatArray) -> FloatArray:
-    norm = np.linalg.norm(columns, axis=0)
-    norm[norm == 0] = 1.0
-    return np.asarray(np.linalg.lstsq(columns / norm, white, rcond=1e-12)[0] / norm)
-
-
-def _estimate_scatter(
-    theta: FloatArray,
-    layout: Layout,
-    data: PhotonTransferData,
-    nuisance: Nuisance,
-    shape: FloatArray,
-    r: Residuals,
-    jacobian: FloatArray,
-) -> Nuisance:
-    """Light and offset scatter that maximise the restricted likelihood, one after the other, 0 allowed."""
-
-    def objective(trial: Nuisance) -> float:
-        w = weights(r, *error_covariance(theta, layout, data, trial, shape))
-        columns = _whiten_columns(r, w, jacobian)
-        norm = np.linalg.norm(columns, axis=0)
-        norm[norm == 0] = 1.0
-        q, upper = np.linalg.qr(columns / norm)
-        white = whiten(r, w)
-        rest = white - q @ (q.T @ white)
-        diagonal = np.abs(np.diag(upper))
-        restricted = 2 * float(np.sum(np.log(np.maximum(diagonal, 1e-12)) + np.log(norm)))
-        return float(rest @ rest) + w.log_determinant + restricted
-
-    if layout.index("responsivity") is not None and int(np.sum(data.used_bright)) >= FEWEST_LEVELS_FOR_SCATTER:
-        nuisance = _search(objective, nuisance, "light", _LIGHT_SCATTER_RANGE)
-    if int(np.sum(data.dark)) >= 4:
-        top = float(np.log10(max(np.ptp(data.mean_dn[data.dark]), 1e-3)) + 0.5)
-        nuisance = _search(objective, nuisance, "offset_dn", (top - 5.0, top))
-    return nuisance
-
-
-def _search(
-    objective: Callable[[Nuisance], float], nuisance: Nuisance, field: str, decades: tuple[float, float]
-) -> Nuisance:
-    def along(decade: float) -> Nuisance:
-        return replace(nuisance, **{field: 10.0**decade})
-
-    found = minimize_scalar(
-        lambda decade: objective(along(float(decade))), bounds=decades, method="bounded", options={"xatol": 0.01}
-    )
-    none = replace(nuisance, **{field: 0.0})
-    return along(float(found.x)) if found.fun < objective(none) - 1e-9 else none
-
-
 def _variance_excess(candidate: Candidate, data: PhotonTransferData, shape: FloatArray) -> float:
     """By how much the variances scatter more than their noise; 1 unless that is significant (4 sigma)."""
     plain = replace(candidate.nuisance, variance_excess=1.0)
@@ -350,13 +207,13 @@ def _compare(
 ) -> Candidate:
     """Fit again under common, fixed error covariances; BIC and deviance from those."""
     blocks = error_covariance(richest.theta, richest.layout, data, nuisance, shape)
-    function = _stacked(candidate.layout, data)
+    function = stacked_residuals(candidate.layout, data)
     theta = candidate.theta.copy()
     for _ in range(12):
         r = residuals(theta, candidate.layout, data)
         w = weights(r, *blocks)
-        columns = _whiten_columns(r, w, _jacobian(function, theta, _steps(theta, candidate.layout)))
-        theta = theta - _solve(columns, whiten(r, w))
+        columns = whiten_columns(r, w, jacobian_of(function, theta, difference_steps(theta, candidate.layout)))
+        theta = theta - solve(columns, whiten(r, w))
     r = residuals(theta, candidate.layout, data)
     white = whiten(r, weights(r, *blocks))
     deviance = float(white @ white)

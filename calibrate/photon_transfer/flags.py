@@ -9,6 +9,7 @@ from calibrate.flags import FLAGS, flag
 from calibrate.level_statistics import LevelStatistics
 from calibrate.photon_transfer.data import PhotonTransferData
 from calibrate.photon_transfer.fit import Choice
+from calibrate.photon_transfer.gauss_newton import LEAST_DARK_VARIANCE_DN2
 from calibrate.photon_transfer.saturation import Saturation
 from calibrate.schema import FlagEntry
 
@@ -73,7 +74,7 @@ def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, 
         out.append(flag("left_aligned", step=step, bits=max(1, int(top).bit_length() - step.bit_length() + 1)))
     w = choice.chosen.layout.get(choice.chosen.theta, "dark_variance")
     noise = float(np.sqrt(max(w, 0.0)))
-    if w <= 0:
+    if w <= 2 * LEAST_DARK_VARIANCE_DN2:
         out.append(flag("read_noise_not_positive"))
     elif noise < (FLAGS["coarse_quantisation"].threshold or 0) * step:
         out.append(flag("coarse_quantisation", noise_dn=noise))

@@ -13,6 +13,7 @@ predicted from the level's own mean, v_i = V(m_i), and the errors of both residu
     r_v = v_i - V(m_i):      var = sigma_v^2 - 2 V' c + V'^2 S,  cov(r_m, r_v) = c - V' S,
 
 with V' = dV/dm and c = cov(m_i, v_i) = kappa_3 / samples, which is 1/(2 sqrt(y)) of a correlation for shot noise.
+Darks are predicted after rounding (`rounding`): below 0.5 DN of noise it does more than add 1/12.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate.photon_transfer.data import PhotonTransferData
+from calibrate.photon_transfer.rounding import rounded_moments
 
 FloatArray = NDArray[np.float64]
 ROUNDING_VARIANCE_DN2 = 1.0 / 12.0
@@ -121,6 +123,11 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     seen = np.where(data.bright, invert(coefficients, layout.scale_dn, data.mean_dn - offset), x)
     slope = polynomial(coefficients, layout.scale_dn, seen)[1]
     fitted_variance = slope**2 * (gain * seen + w) + layout.rounding_dn2
+    dark = data.dark
+    if layout.rounding_dn2 > 0 and np.any(dark):
+        pattern = np.full(int(np.sum(dark)), data.offset_variance_dn2)
+        rounded = rounded_moments(fitted_mean[dark], gain * x[dark] + w, pattern)
+        fitted_mean[dark], fitted_variance[dark] = rounded
     used = data.used_bright | data.dark
     has_mean = used & (data.dark | (layout.index("responsivity") is not None))
     if data.offset_is_zero:

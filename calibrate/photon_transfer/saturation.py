@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrate.photon_transfer.data import PhotonTransferData
-from calibrate.photon_transfer.fit import Candidate
+from calibrate.photon_transfer.gauss_newton import Candidate
 from calibrate.photon_transfer.likelihood import invert
 
 

@@ -175,9 +175,7 @@ def test_bit_depth_comes_from_the_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("largest", "expected"), [(4095, 12), (4096, None)])
-def test_stated_significant_bits_are_checked_on_the_codes(
-    tmp_path: Path, largest: int, expected: int | None
-) -> None:
+def test_stated_significant_bits_are_checked_on_the_codes(tmp_path: Path, largest: int, expected: int | None) -> None:
     put(tmp_path / "flat_1s_1.fits", np.array([[0, largest]], dtype="uint16"), BITDEPTH=12)
     captures = load_captures(tmp_path)
     assert captures.bit_depth == expected
@@ -265,9 +263,7 @@ def test_folders_that_link_back_end(tmp_path: Path) -> None:
 
 
 def test_order_on_disk_does_not_matter(tmp_path: Path) -> None:
-    names = [
-        f"{kind}_{exposure}ms_{n}.png" for kind in ("flat", "dark") for exposure in (1, 2) for n in (1, 2)
-    ]
+    names = [f"{kind}_{exposure}ms_{n}.png" for kind in ("flat", "dark") for exposure in (1, 2) for n in (1, 2)]
     for name in names:
         put(tmp_path / "a" / name)
     for name in reversed(names):

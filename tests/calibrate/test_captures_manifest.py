@@ -39,9 +39,7 @@ def csv(folder: Path, text: str) -> Path:
 
 
 def summary(captures: CaptureSet) -> list[tuple[object, ...]]:
-    return [
-        (level.kind, level.exposure_s, level.photons_per_pixel, level.n_frames) for level in captures.levels
-    ]
+    return [(level.kind, level.exposure_s, level.photons_per_pixel, level.n_frames) for level in captures.levels]
 
 
 def refused(path: Path, *words: str) -> None:
@@ -144,9 +142,7 @@ def test_index_chooses_frames_of_a_stack(frames: Path) -> None:
 
 
 def same(one: CaptureSet, other: CaptureSet) -> bool:
-    return replace(one, source="manifest", input_files=()) == replace(
-        other, source="manifest", input_files=()
-    )
+    return replace(one, source="manifest", input_files=()) == replace(other, source="manifest", input_files=())
 
 
 @pytest.mark.parametrize("place", [".", "elsewhere/deep"])
@@ -186,9 +182,7 @@ def test_round_trip_of_a_folder_with_doubts(tmp_path: Path) -> None:
 def test_round_trip_of_a_descriptor_with_equal_exposures(tmp_path: Path) -> None:
     for number in range(4):
         Image.fromarray(FRAME).save(tmp_path / f"b{number}.png")
-    (tmp_path / "d.txt").write_text(
-        "n 12 6 4\nb 1000 10\ni b0.png\ni b1.png\nb 1000 10\ni b2.png\nb 500 5\ni b3.png\n"
-    )
+    (tmp_path / "d.txt").write_text("n 12 6 4\nb 1000 10\ni b0.png\ni b1.png\nb 1000 10\ni b2.png\nb 500 5\ni b3.png\n")
     captures = load_captures(tmp_path / "d.txt")
     write_manifest(captures, tmp_path / "m.yaml")
     assert same(load_captures(tmp_path / "m.yaml"), captures)

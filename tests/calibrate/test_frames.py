@@ -180,9 +180,7 @@ def test_fits_extension_cube_and_header(tmp_path: Path) -> None:
         ({"EXPTIME": -1.0}, None),
     ],
 )
-def test_fits_exposure_is_never_guessed(
-    tmp_path: Path, cards: dict[str, object], expected: float | None
-) -> None:
+def test_fits_exposure_is_never_guessed(tmp_path: Path, cards: dict[str, object], expected: float | None) -> None:
     write_fits(tmp_path / "a.fits", codes(), **cards)
     assert describe_file(tmp_path / "a.fits").header.get("exposure_s") == expected
 

@@ -6,9 +6,7 @@ from calibrate.plumbing.errors import PhotonbitsError
 
 
 def test_message_is_one_line_with_all_parts():
-    error = PhotonbitsError(
-        "bit depth is 40", where="sensor.yaml", legal="1 to 16", remedy="Correct the file."
-    )
+    error = PhotonbitsError("bit depth is 40", where="sensor.yaml", legal="1 to 16", remedy="Correct the file.")
     assert str(error) == "bit depth is 40 (in sensor.yaml). Expected: 1 to 16. Correct the file."
 
 

@@ -70,8 +70,5 @@ def test_consumer_may_stop_early(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_rich_is_imported_late():
-    program = (
-        "import sys, calibrate.plumbing.progress as p; "
-        "list(p.track([1], 'x')); sys.exit('rich' in sys.modules)"
-    )
+    program = "import sys, calibrate.plumbing.progress as p; list(p.track([1], 'x')); sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
