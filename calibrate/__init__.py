@@ -9,8 +9,9 @@ True
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from calibrate.captures import load_captures
@@ -31,23 +32,13 @@ __all__ = [
 ]
 
 # Names are loaded at first use (PEP 562), so that a command's help imports no numerical package.
-_HOMES = {
-    "NoiseModel": "calibrate.noise_model",
-    "PhotonbitsError": "calibrate.plumbing.errors",
-    "fit_noise_model": "calibrate.photon_transfer",
-    "load_captures": "calibrate.captures",
-    "simulate_captures": "calibrate.simulate",
-}
-
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "NoiseModel": "calibrate.noise_model",
+        "PhotonbitsError": "calibrate.plumbing.errors",
+        "fit_noise_model": "calibrate.photon_transfer",
+        "load_captures": "calibrate.captures",
+        "simulate_captures": "calibrate.simulate",
+    },
+)

@@ -9,10 +9,10 @@ True
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from calibrate import __version__
+from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mi_eval.estimate import InformationEstimate, estimate_information
@@ -20,20 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["InformationEstimate", "__version__", "estimate_information"]
 
 # Names are loaded at first use (PEP 562), so that a command's help imports no numerical package.
-_HOMES = {
-    "InformationEstimate": "mi_eval.estimate",
-    "estimate_information": "mi_eval.estimate",
-}
-
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "InformationEstimate": "mi_eval.estimate",
+        "estimate_information": "mi_eval.estimate",
+    },
+)

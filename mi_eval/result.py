@@ -9,8 +9,17 @@ from mi_eval.score_details import ScoreDetails
 from mi_eval.warnings import ScoreWarning
 
 
+class _Keyed:
+    """Entries that can be read as attributes and, like their JSON, by key."""
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.__dict__:
+            raise KeyError(key)
+        return self.__dict__[key]
+
+
 @dataclass(frozen=True)
-class IntervalEstimate:
+class IntervalEstimate(_Keyed):
     """A value with its standard error and 95 % interval; signed, never clipped at 0."""
 
     value: float
@@ -19,7 +28,7 @@ class IntervalEstimate:
 
 
 @dataclass(frozen=True)
-class ConditionalEstimate:
+class ConditionalEstimate(_Keyed):
     """H(Z|Y), the set of values that the codes cannot tell apart, and whether it is a point."""
 
     value: float
@@ -28,7 +37,7 @@ class ConditionalEstimate:
 
 
 @dataclass(frozen=True)
-class ModelRecord:
+class ModelRecord(_Keyed):
     """One density family: its held-out code length, its mean weight in the combination, its cost."""
 
     name: str

@@ -7,7 +7,6 @@ Examples
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from calibrate.captures.capture_set import (
@@ -19,6 +18,7 @@ from calibrate.captures.capture_set import (
     TablePoint,
     split_by_gain_setting,
 )
+from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from calibrate.captures.loading import load_captures
@@ -37,16 +37,10 @@ __all__ = [
 ]
 
 # Loaded at first use (PEP 562): the records above need no numpy, the loaders do.
-_HOMES = {
-    "load_captures": "calibrate.captures.loading",
-    "write_manifest": "calibrate.captures.manifest_writer",
-}
-
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "load_captures": "calibrate.captures.loading",
+        "write_manifest": "calibrate.captures.manifest_writer",
+    },
+)

@@ -5,35 +5,57 @@ Names are resolved on first use (PEP 562), so that importing the package costs n
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "PatchSet": "patches",
-    "DensityFamily": "interface",
-    "FittedDensity": "interface",
-    "CodeHistogram": "histogram",
-    "StationaryGaussian": "gaussian",
-    "FullGaussian": "full_gaussian",
-    "RecalibratedGaussian": "recalibrated",
-    "ScaleMixture": "scale_mixture",
-    "closed_form_families": "families",
-    "fit_closed_form": "families",
-    "combine_code_lengths": "combine",
-    "fit_mixture_weights": "combine",
-    "randomised_pit": "pit",
-    "estimate_recoverable_bits": "pit",
-    "RecoverableBits": "pit",
-}
+from calibrate.plumbing.lazy import lazy_exports
 
-__all__ = sorted(_HOME)
+if TYPE_CHECKING:
+    from mi_eval.density.combine import combine_code_lengths, fit_mixture_weights
+    from mi_eval.density.families import closed_form_families, fit_closed_form
+    from mi_eval.density.full_gaussian import FullGaussian
+    from mi_eval.density.gaussian import StationaryGaussian
+    from mi_eval.density.histogram import CodeHistogram
+    from mi_eval.density.interface import DensityFamily, FittedDensity
+    from mi_eval.density.patches import PatchSet
+    from mi_eval.density.pit import RecoverableBits, estimate_recoverable_bits, randomised_pit
+    from mi_eval.density.recalibrated import RecalibratedGaussian
+    from mi_eval.density.scale_mixture import ScaleMixture
 
+__all__ = [
+    "CodeHistogram",
+    "DensityFamily",
+    "FittedDensity",
+    "FullGaussian",
+    "PatchSet",
+    "RecalibratedGaussian",
+    "RecoverableBits",
+    "ScaleMixture",
+    "StationaryGaussian",
+    "closed_form_families",
+    "combine_code_lengths",
+    "estimate_recoverable_bits",
+    "fit_closed_form",
+    "fit_mixture_weights",
+    "randomised_pit",
+]
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "PatchSet": "mi_eval.density.patches",
+        "DensityFamily": "mi_eval.density.interface",
+        "FittedDensity": "mi_eval.density.interface",
+        "CodeHistogram": "mi_eval.density.histogram",
+        "StationaryGaussian": "mi_eval.density.gaussian",
+        "FullGaussian": "mi_eval.density.full_gaussian",
+        "RecalibratedGaussian": "mi_eval.density.recalibrated",
+        "ScaleMixture": "mi_eval.density.scale_mixture",
+        "closed_form_families": "mi_eval.density.families",
+        "fit_closed_form": "mi_eval.density.families",
+        "combine_code_lengths": "mi_eval.density.combine",
+        "fit_mixture_weights": "mi_eval.density.combine",
+        "randomised_pit": "mi_eval.density.pit",
+        "estimate_recoverable_bits": "mi_eval.density.pit",
+        "RecoverableBits": "mi_eval.density.pit",
+    },
+)
