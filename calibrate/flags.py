@@ -74,6 +74,12 @@ _FLAGS = (
         1.0,
     ),
     Flag(
+        "outliers",
+        "{n_levels} bright levels hold pixels far outside the noise (kurtosis of the differences up to {kurtosis:.1f}, "
+        "3 for noise): cosmic rays, sparks or a moving light. They raise the variance there, and the gain with it.",
+        1.5,
+    ),
+    Flag(
         "correlated_noise",
         "Noise of neighbouring pixels correlates by {correlation:+.3f}; information per pixel assumes independence.",
         0.02,

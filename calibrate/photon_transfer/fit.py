@@ -179,7 +179,7 @@ def _shape_factor(theta: FloatArray, layout: Layout, data: PhotonTransferData) -
     variance = np.maximum(seen.fitted_variance, 1e-9)
     shot = np.maximum(data.mean_dn - layout.get(theta, "offset"), 0.0)
     expected = 3.0 + layout.get(theta, "gain") ** 3 * shot / (2 * variance**2)
-    factor = np.ones(theta.shape[:0] + data.mean_dn.shape)
+    factor = np.ones(data.mean_dn.shape)
     for group in (data.used_bright, data.dark):
         if np.any(group):
             ratio = float(np.median(data.kurtosis[group] / expected[group]))

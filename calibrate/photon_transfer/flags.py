@@ -91,6 +91,14 @@ def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, 
             sigmas = spread / np.sqrt(max(2 * variance / level.n_pixels, 1e-12))
     if worst > (FLAGS["drift"].threshold or 0) and sigmas > 5:
         out.append(flag("drift", percent=worst, sigmas=sigmas))
+    # Where light rules the noise: in the dark a heavy tail is the read noise of hot pixels.
+    lit = data.used_bright & (
+        choice.chosen.residuals.fitted_variance > (FLAGS["outliers"].threshold or 0) * 4 * max(noise**2, 1 / 12)
+    )
+    wild = lit & (data.kurtosis > 3.0 * (FLAGS["outliers"].threshold or 0) + 10 * np.sqrt(24.0 / data.variance_samples))
+    if np.any(wild):
+        worst_kurtosis = float(np.max(data.kurtosis[wild]))
+        out.append(flag("outliers", n_levels=int(np.sum(wild)), kurtosis=worst_kurtosis))
     correlations = [rho for level in darks for rho in level.neighbour_correlation if level.pairs]
     if correlations:
         n_pixels = sum(level.n_pixels * len(level.pairs) for level in darks)

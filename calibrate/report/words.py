@@ -38,6 +38,7 @@ SEVERITIES: dict[str, Severity] = {
     "photon_transfer_nonlinear": "caution",
     "too_few_levels": "caution",
     "drift": "caution",
+    "outliers": "caution",
     "correlated_noise": "caution",
     "coarse_quantisation": "caution",
     "read_noise_not_positive": "caution",

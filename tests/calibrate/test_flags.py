@@ -138,6 +138,20 @@ def test_drift_within_a_level(tmp_path):
     assert "drift" in flags and "%" in flags["drift"]
 
 
+def test_cosmic_rays_are_named(tmp_path):
+    """One pixel in a thousand, in one frame of each flat, far above the rest."""
+
+    def struck(codes, kind, i):
+        if kind == "flat":
+            codes[0, 5, 7:9] = np.minimum(codes[0, 5, 7:9] + 600, 4095)
+        return codes
+
+    _, flags = Shoot(tmp_path).fit(change=struck)
+    assert "outliers" in flags
+    _, quiet = Shoot(tmp_path).fit()
+    assert "outliers" not in quiet
+
+
 def test_correlated_noise(tmp_path):
     def smeared(codes, kind, i):
         return ((codes.astype(int) + np.roll(codes, 1, axis=-1)) // 2).astype(np.uint16)
