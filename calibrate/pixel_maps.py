@@ -85,6 +85,9 @@ def measure_maps(captures: CaptureSet, fit: ScalarFit) -> dict[str, FloatArray]:
     # The mean stays unbiased, so that the maps' own error can be taken out of DSNU and PRNU.
     still *= (np.mean(read_variance) + fit.rounding_dn2) / np.mean(still)
     maps["offset_dn"] = mean_z - dark_rate * mean_t
+    if spread_t <= 0 and dark.has_exposures and fit.dark_current_e_per_s is not None:
+        # One dark exposure: the scalar fit knows the mean dark charge in it, and no pixel's own.
+        maps["offset_dn"] -= gain * fit.dark_current_e_per_s * dark.sum_t / dark.sum_w
     maps["offset_dn_std"] = np.sqrt(dark.error_variance(still, gain * np.maximum(dark_rate, 0.0), mean_t, spread_t))
     if spread_t > 0:
         maps["dark_current_e_per_s"] = dark_rate / gain

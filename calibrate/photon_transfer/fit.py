@@ -98,10 +98,10 @@ def fit_photon_transfer(data: PhotonTransferData, rounding_dn2: float) -> Choice
     white = whiten(final.residuals, weights(final.residuals, *plain))
     # What the light scatter and the widened variances do not take up widens everything.
     misfit = final.deviance / max(final.dof, 1)
-    if data.known_errors and misfit > 1.0 + 4.0 * np.sqrt(2.0 / max(final.dof, 1)):
-        final = replace(final, covariance=final.covariance * misfit)
     if rounding_dn2 > 0:
         final = with_profiled_dark_noise(final, data, shape)
+    if data.known_errors and misfit > 1.0 + 4.0 * np.sqrt(2.0 / max(final.dof, 1)):
+        final = replace(final, covariance=final.covariance * misfit)
     final = replace(final, bic=best.bic, deviance=float(white @ white))
     return Choice(final, tuple(final if c is best else c for c in compared), shape)
 
@@ -129,7 +129,7 @@ def _darks_hold_unseen_charge(data: PhotonTransferData) -> bool:
     Leaving the dark current out there puts its charge into the offset, and the gain off by percents.
     """
     darks, brights = data.exposure_s[data.dark], data.exposure_s[data.used_bright]
-    if data.light_unit != "s" or not darks.size or not np.all(np.isfinite(np.append(darks, brights))):
+    if not data.has_light_axis or not darks.size or not np.all(np.isfinite(np.append(darks, brights))):
         return False
     return bool(np.all(darks > 0) and np.ptp(brights) > 0 and int(np.sum(data.used_bright)) >= 4)
 
