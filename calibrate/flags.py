@@ -54,8 +54,8 @@ _FLAGS = (
     ),
     Flag(
         "black_clipped",
-        "{percent:.2g} % of the dark pixels sit at the lowest code: offset and read noise are biased. Raise the "
-        "camera's black level.",
+        "{percent:.2g} % of the dark pixels sit at the lowest code: offset, read noise and, by less, the system "
+        "gain are off by more than their errors say. Raise the camera's black level and shoot again.",
         1e-4,
     ),
     Flag("white_clipped", "{n_levels} bright levels touch the highest code and were left out of the fit."),

@@ -118,6 +118,10 @@ class NoiseModel:
                     f"response has no {missing[0]}", legal="a Response, or a mapping with coefficients and scale_dn"
                 )
             response = Response("polynomial", tuple(response["coefficients"]), float(response["scale_dn"]))
+        elif not isinstance(response, Response):
+            raise PhotonbitsError(
+                f"response is {response!r}", legal="a Response, or a mapping with coefficients and scale_dn"
+            )
         if full_well_e is not None:
             if not 0 < full_well_e < np.inf:
                 raise PhotonbitsError(f"full_well_e is {full_well_e:g}", legal="a positive number of electrons")
@@ -259,8 +263,10 @@ class NoiseModel:
         Raises
         ------
         PhotonbitsError
-            If a charge is negative (with shot noise) or not finite, or does not fit the maps.
+            If a charge is negative (with shot noise) or not finite, does not fit the maps, or ``rng`` is no Generator.
         """
+        if not isinstance(rng, np.random.Generator):
+            raise PhotonbitsError(f"rng is {rng!r}", legal="a numpy Generator, as numpy.random.default_rng(0)")
         y = np.asarray(y_e, dtype=np.float64)
         self._check(y)
         return self._pixel_camera.sample(y, rng)
