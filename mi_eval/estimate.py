@@ -35,7 +35,7 @@ FloatArray = NDArray[np.float64]
 
 
 def estimate_information(
-    frames: NDArray[Any] | Sequence[str | Path],
+    frames: NDArray[Any] | Sequence[NDArray[Any] | str | Path],
     noise_model: NoiseModel | str | Path,
     *,
     patch_size: int = 16,
@@ -53,7 +53,7 @@ def estimate_information(
 
     Parameters
     ----------
-    frames : array (n_frames, height, width) or sequence of paths
+    frames : array (n_frames, height, width), or sequence of frames or of paths
         Raw codes, integer exactly when the noise model has a bit depth.
     noise_model : NoiseModel or path
     patch_size : int
@@ -79,7 +79,9 @@ def estimate_information(
     dI = -dH(Z|Y). Non-identifiability and the estimated misfit of the densities widen the interval as sets.
     """
     model = noise_model if isinstance(noise_model, NoiseModel) else NoiseModel.load(noise_model)
-    source = frames_from_array(frames) if isinstance(frames, np.ndarray) else frames_from_paths(frames)
+    source = _source(frames)
+    if not isinstance(patch_size, int | np.integer) or isinstance(patch_size, bool):
+        raise PhotonbitsError(f"patch_size is {patch_size!r}", legal="a whole number of pixels, 2 or more")
     if max_patches < 16:
         raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
     data = cut_patches(source, model, patch_size=patch_size, seed=seed, max_patches=max_patches)
@@ -91,6 +93,19 @@ def estimate_information(
     return _assemble(
         source, data, model, noise, influence, calibration, heldout, patch_size, seed, exposure_s, deterministic
     )
+
+
+def _source(frames: NDArray[Any] | Sequence[NDArray[Any] | str | Path]) -> FrameSource:
+    """Frames in memory, or in files."""
+    if isinstance(frames, np.ndarray):
+        return frames_from_array(frames)
+    arrays = [frame for frame in frames if isinstance(frame, np.ndarray)]
+    if not arrays:
+        return frames_from_paths([frame for frame in frames if not isinstance(frame, np.ndarray)])
+    shapes = {np.shape(frame) for frame in frames}
+    if len(arrays) < len(frames) or len(shapes) > 1:
+        raise PhotonbitsError(f"frames of shapes {sorted(map(str, shapes))}", legal="arrays of one shape, or paths")
+    return frames_from_array(np.stack(arrays))
 
 
 def _histograms(data: Measurements, model: NoiseModel, patch_size: int) -> FrameHistograms:

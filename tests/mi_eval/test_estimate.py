@@ -198,6 +198,17 @@ def test_frames_that_do_not_fit(frames: NDArray[Any], message: str) -> None:
         estimate_information(frames, camera())
 
 
+def test_frames_in_a_list_and_sizes_that_are_none() -> None:
+    frames = gamma_frames(camera())
+    listed = estimate_information(list(frames), camera(), patch_size=8)
+    stacked = estimate_information(frames, camera(), patch_size=8)
+    assert listed.mutual_information_bits_per_pixel == stacked.mutual_information_bits_per_pixel
+    with pytest.raises(PhotonbitsError, match=r"patch_size is 4\.5"):
+        estimate_information(frames, camera(), patch_size=4.5)  # type: ignore[arg-type]
+    with pytest.raises(PhotonbitsError, match="one shape"):
+        estimate_information([frames[0], frames[1][:20]], camera())
+
+
 def test_frames_must_fit_the_maps() -> None:
     sensor = camera(maps={"offset_dn": np.full((40, 40), 100.0)})
     with pytest.raises(PhotonbitsError, match=r"maps of shape \(40, 40\)"):
