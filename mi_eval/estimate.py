@@ -80,7 +80,7 @@ def estimate_information(
     """
     model = noise_model if isinstance(noise_model, NoiseModel) else NoiseModel.load(noise_model)
     source = _source(frames)
-    if not isinstance(patch_size, int | np.integer) or isinstance(patch_size, bool):
+    if patch_size != int(patch_size):
         raise PhotonbitsError(f"patch_size is {patch_size!r}", legal="a whole number of pixels, 2 or more")
     if max_patches < 16:
         raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
@@ -102,7 +102,7 @@ def _source(frames: NDArray[Any] | Sequence[NDArray[Any] | str | Path]) -> Frame
     arrays = [frame for frame in frames if isinstance(frame, np.ndarray)]
     if not arrays:
         return frames_from_paths([frame for frame in frames if not isinstance(frame, np.ndarray)])
-    shapes = {np.shape(frame) for frame in frames}
+    shapes = {frame.shape for frame in arrays}
     if len(arrays) < len(frames) or len(shapes) > 1:
         raise PhotonbitsError(f"frames of shapes {sorted(map(str, shapes))}", legal="arrays of one shape, or paths")
     return frames_from_array(np.stack(arrays))
