@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibrate import __version__
-from calibrate.plumbing.command_line import SETTINGS, command_options, note, print_json
+from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
 
 if TYPE_CHECKING:
     from calibrate.noise_model import NoiseModel
@@ -63,11 +63,8 @@ def inspect(captures: Path, as_json: bool, write_manifest: Path | None, force: b
 def fit(captures: Path, output: Path, maps: bool, report: Path | None, as_json: bool, seed: int, force: bool) -> None:
     """Fit a noise model to the dark and flat frames in CAPTURES."""
     from calibrate.photon_transfer import fit_noise_model
-    from calibrate.plumbing.atomic import check_output_path
 
-    for path in (output, report):
-        if path is not None:
-            check_output_path(path, overwrite=force)
+    check_outputs((output, report), overwrite=force)
     model = fit_noise_model(captures, maps=maps, seed=seed)
     _save(model, output, report, force)
     if as_json:

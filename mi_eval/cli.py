@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from calibrate.plumbing.command_line import SETTINGS, command_options, note, print_json
+from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
 from mi_eval import __version__
 
 
@@ -49,12 +49,10 @@ def score(
     """
     import json
 
-    from calibrate.plumbing.atomic import atomic_outputs, check_output_path
+    from calibrate.plumbing.atomic import atomic_outputs
     from mi_eval.estimate import estimate_information
 
-    for path in (output, report):
-        if path is not None:
-            check_output_path(path, overwrite=force)
+    check_outputs((output, report), overwrite=force)
     estimate = estimate_information(
         frames,
         noise_model,

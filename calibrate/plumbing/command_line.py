@@ -6,7 +6,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -52,6 +53,17 @@ def _fail(message: str, error: BaseException, verbose: bool) -> None:
         traceback.print_exception(error)
     click.echo(f"Error: {message}", err=True)
     sys.exit(1)
+
+
+def check_outputs(paths: Sequence[Path | None], *, overwrite: bool) -> None:
+    """Raise PhotonbitsError unless every output can be written and no two have one name."""
+    from calibrate.plumbing.atomic import check_output_path
+
+    wanted = [path for path in paths if path is not None]
+    for path in wanted:
+        check_output_path(path, overwrite=overwrite)
+    if len({path.resolve() for path in wanted}) < len(wanted):
+        raise PhotonbitsError(f"two outputs have the same name, {wanted[0]}", remedy="Give each a name of its own")
 
 
 def note(message: str) -> None:

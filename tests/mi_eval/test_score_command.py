@@ -65,6 +65,13 @@ def test_existing_output_is_kept(scene: dict[str, Path]) -> None:
     assert scene["out"].read_text(encoding="utf-8") == "mine"
 
 
+def test_two_outputs_of_one_name(scene: dict[str, Path]) -> None:
+    result = run(scene["frames"], "--noise-model", scene["model"], "-o", scene["out"], "--report", scene["out"])
+    assert result.exit_code == 1
+    assert "same name" in result.stderr
+    assert not scene["out"].exists()
+
+
 def broken_yaml(scene: dict[str, Path]) -> None:
     scene["model"].write_text("schema: [unclosed", encoding="utf-8")
 
