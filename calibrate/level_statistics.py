@@ -169,11 +169,6 @@ class LevelStatistics:
         vertical = sum(pair.neighbour_vertical for pair in self.pairs)
         return horizontal / power, vertical / power
 
-    @property
-    def spatial_variance_dn2(self) -> float:
-        """Variance over pixels of the noiseless level: shading and fixed pattern, DN^2."""
-        return float(np.mean([pair.spatial_covariance_dn2 for pair in self.pairs])) if self.pairs else 0.0
-
 
 def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
     """Statistics of every level, in the order of ``captures.levels``.

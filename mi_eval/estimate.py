@@ -24,7 +24,7 @@ from mi_eval.measurements import (
     frames_from_array,
     frames_from_paths,
 )
-from mi_eval.pixel_classes import classify_pixels
+from mi_eval.pixel_classes import PixelClasses, classify_pixels
 from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
 from mi_eval.score_details import ScoreDetails
 from mi_eval.warnings import ScoreWarning, threshold, warning
@@ -85,8 +85,9 @@ def estimate_information(
     if max_patches < 16:
         raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
     data = cut_patches(source, model, patch_size=patch_size, seed=seed, max_patches=max_patches)
-    histograms = _histograms(data, model, patch_size)
-    noise = conditional_entropy(histograms, classify_pixels(model))
+    classes = classify_pixels(model)
+    histograms = _histograms(data, classes, patch_size)
+    noise = conditional_entropy(histograms, classes)
     influence = noise.frame_influence(histograms)
     calibration = _calibration_std(model, noise, histograms)
     heldout = heldout_code_lengths(data.patches, seed)
@@ -108,9 +109,8 @@ def _source(frames: NDArray[Any] | Sequence[NDArray[Any] | str | Path]) -> Frame
     return frames_from_array(np.stack(arrays))
 
 
-def _histograms(data: Measurements, model: NoiseModel, patch_size: int) -> FrameHistograms:
+def _histograms(data: Measurements, classes: PixelClasses, patch_size: int) -> FrameHistograms:
     """Counts of codes by patch and class of pixels."""
-    classes = classify_pixels(model)
     index = shift = None
     if classes.index is not None:
         index = crop_to_patches(classes.index, data.positions, patch_size)
