@@ -1,0 +1,1 @@
+"""The commands of `calibrate`, one a file; nothing heavy is imported before a command runs."""

@@ -1,0 +1,47 @@
+"""calibrate from-values: a noise model of given numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from calibrate.plumbing.command_line import SETTINGS, command_options, note
+
+
+@click.command("from-values", context_settings=SETTINGS)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Noise model to write (YAML).")
+@click.option("--gain-dn-per-e", type=float, required=True, help="System gain K, DN per electron.")
+@click.option("--read-noise-e", type=float, required=True, help="Read noise, electrons.")
+@click.option("--offset-dn", type=float, required=True, help="Mean code of a dark, DN.")
+@click.option("--bit-depth", type=int, required=True, help="Bits per code.")
+@click.option("--full-well-e", type=float, help="Full well, electrons, where it lies below the highest code.")
+@click.option("--dark-current-e-per-s", type=float, help="Dark current, electrons per second.")
+@click.option("--white-clip-dn", type=int, help="Highest code. Default: 2^bits - 1.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@command_options
+def from_values(
+    output: Path,
+    gain_dn_per_e: float,
+    read_noise_e: float,
+    offset_dn: float,
+    bit_depth: int,
+    full_well_e: float | None,
+    dark_current_e_per_s: float | None,
+    white_clip_dn: int | None,
+    force: bool,
+) -> None:
+    """Write a noise model of given values (a data sheet's, say), flagged not_measured."""
+    from calibrate.noise_model import NoiseModel
+
+    model = NoiseModel.from_parameters(
+        system_gain_dn_per_e=gain_dn_per_e,
+        read_noise_e=read_noise_e,
+        offset_dn=offset_dn,
+        bit_depth=bit_depth,
+        full_well_e=full_well_e,
+        dark_current_e_per_s=dark_current_e_per_s,
+        white_clip_dn=white_clip_dn,
+    )
+    model.save(output, overwrite=force)
+    note(f"Wrote {output}")

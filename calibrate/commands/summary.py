@@ -1,0 +1,36 @@
+"""The numbers and the doubts of a noise model as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from calibrate.noise_model import NoiseModel
+
+
+def print_summary(model: NoiseModel) -> None:
+    """Print a model's parameters, fit quality and doubts on stdout."""
+    from calibrate.plumbing.tables import format_table, format_value_std
+    from calibrate.schema import PARAMETERS, ParameterEntry
+
+    rows = []
+    for name, entry in model.document.parameters.items():
+        if isinstance(entry, ParameterEntry):
+            rows.append([name, format_value_std(entry.value, entry.std), entry.unit, PARAMETERS[name][1]])
+        else:
+            for power, (value, std) in enumerate(zip(entry.coefficients, entry.std, strict=True), start=1):
+                rows.append([f"nonlinearity c{power}", format_value_std(value, std), "1", PARAMETERS[name][1]])
+    click.echo(format_table(["parameter", "value", "unit", "meaning"], rows, align="lrll"))
+    fitted = model.document.fit
+    quality = (
+        "" if fitted.deviance_per_dof is None else f", deviance {fitted.deviance_per_dof:.2f} per degree of freedom"
+    )
+    click.echo(f"\nModel: {fitted.model.replace('_', ' ')}{quality}")
+    if fitted.flags:
+        click.echo("\nDoubts:")
+        for doubt in fitted.flags:
+            click.echo(f"  {doubt.code}: {doubt.message}")
+    else:
+        click.echo("\nNo doubts were raised.")

@@ -1,0 +1,1 @@
+"""The commands of `mi-eval`, one a file; nothing heavy is imported before a command runs."""

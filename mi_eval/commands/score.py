@@ -1,0 +1,113 @@
+"""mi-eval score: the information in raw frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("frames", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--noise-model", type=click.Path(path_type=Path), required=True, help="Noise model of the camera (YAML).")
+@click.option("--patch-size", type=int, default=16, show_default=True, help="Side of the patches, pixels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of patch choice and folds.")
+@click.option("--max-patches", type=int, default=20_000, show_default=True, help="Most patches that are used.")
+@click.option("--exposure-s", type=float, help="Exposure of the frames: leaves dark charge out of the mean signal.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
+@click.option("--json", "as_json", is_flag=True, help="The score as one JSON object on stdout.")
+@click.option("--deterministic", is_flag=True, help="Leave out timings: the same bytes every time.")
+@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@command_options
+def score(
+    frames: tuple[Path, ...],
+    noise_model: Path,
+    patch_size: int,
+    seed: int,
+    max_patches: int,
+    exposure_s: float | None,
+    output: Path | None,
+    report: Path | None,
+    as_json: bool,
+    deterministic: bool,
+    force: bool,
+) -> None:
+    """Score raw FRAMES (files or folders): bits per pixel that they carry about the scene.
+
+    Needs the noise model that `calibrate fit` made for this camera and setting.
+    """
+    import json
+
+    from calibrate.plumbing.atomic import atomic_outputs
+    from mi_eval.estimate import estimate_information
+
+    check_outputs((output, report), overwrite=force)
+    estimate = estimate_information(
+        frames,
+        noise_model,
+        patch_size=patch_size,
+        seed=seed,
+        max_patches=max_patches,
+        exposure_s=exposure_s,
+        deterministic=deterministic,
+    )
+    content = estimate.to_dict()
+    outputs: dict[Path, str] = {}
+    if report is not None:
+        from mi_eval.report import render_score_report
+
+        outputs[report] = render_score_report(content, estimate.details)
+    if output is not None:
+        outputs[output] = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    if outputs:
+        with atomic_outputs(list(outputs), overwrite=force) as temporary:
+            for place, text in zip(temporary, outputs.values(), strict=True):
+                place.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json(content)
+    else:
+        click.echo(_summary(content))
+    for path in outputs:
+        note(f"Wrote {path}")
+
+
+def _summary(content: dict[str, Any]) -> str:
+    """The score in words, for people."""
+    from calibrate.plumbing.tables import format_table
+
+    information = content["mutual_information_bits_per_pixel"]
+    low, high = information["ci95"]
+    if high < 0:
+        headline = (
+            f"{information['value']:.4f} bit/px, which is impossible (95 % interval {low:.4f} to {high:.4f}): see below"
+        )
+    elif low <= 0:
+        headline = f"no information detected (at most {max(high, 0.0):.4f} bit/px)"
+    else:
+        headline = f"{information['value']:.4f} bit/px, 95 % interval {low:.4f} to {high:.4f}"
+    conditional = content["conditional_entropy_bits_per_pixel"]
+    rows = [
+        ["marginal entropy H(Z)", f"{content['marginal_entropy_bits_per_pixel']:.4f}", "bit/px"],
+        ["conditional entropy H(Z|Y)", f"{conditional['value']:.4f}", "bit/px"],
+        ["upper bound of I(X;Z)", f"{content['upper_bound_bits_per_pixel']:.4f}", "bit/px"],
+        ["mean signal", f"{content['mean_signal_e']:.2f}", "e-"],
+        ["frames, patches", f"{content['frames']}, {content['patches_used']}", f"{content['patch_size']} px wide"],
+    ]
+    models = [
+        [model["name"], f"{model['heldout_bits_per_pixel']:.4f}", f"{model['weight']:.3f}"]
+        for model in content["models"]
+    ]
+    parts = [
+        f"Information: {headline}",
+        "",
+        format_table(["quantity", "value", "unit"], rows, align="lrl"),
+        "",
+        format_table(["density model", "held-out bit/px", "weight"], models, align="lrr"),
+    ]
+    if content["warnings"]:
+        parts += ["", "Doubts:"] + [f"  {doubt['code']}: {doubt['message']}" for doubt in content["warnings"]]
+    return "\n".join(parts)
