@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from calibrate import __version__
+from calibrate.commands.check import check
 from calibrate.commands.fit import fit
 from calibrate.commands.from_values import from_values
 from calibrate.commands.inspect import inspect
+from calibrate.commands.plan import plan
 from calibrate.commands.show import report, show
 from calibrate.commands.simulate import simulate
 from calibrate.plumbing.command_line import SETTINGS
@@ -22,7 +24,7 @@ def main() -> None:
     """
 
 
-for _command in (inspect, fit, show, report, simulate, from_values):
+for _command in (inspect, fit, check, show, report, simulate, from_values, plan):
     main.add_command(_command)
 
 

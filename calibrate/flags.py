@@ -54,8 +54,8 @@ _FLAGS = (
     ),
     Flag(
         "black_clipped",
-        "{percent:.2g} % of the dark pixels sit at the lowest code: offset, read noise and, by less, the system "
-        "gain are off by more than their errors say. Raise the camera's black level and shoot again.",
+        "{percent:.2g} % of the dark pixels sit at the lowest code. The fit counts the clip in, as normal noise cut "
+        "off there; what the noise does below it nobody sees. Raise the camera's black level if you can.",
         1e-4,
     ),
     Flag("white_clipped", "{n_levels} bright levels touch the highest code and were left out of the fit."),
@@ -75,9 +75,28 @@ _FLAGS = (
     ),
     Flag(
         "outliers",
+        "{percent:.2g} % of the pixels of {n_levels} levels stand out in one frame only (cosmic rays, sparks): taken "
+        "out, and the variances corrected for the cut.",
+        1e-5,
+    ),
+    Flag(
+        "heavy_tails",
         "{n_levels} bright levels hold pixels far outside the noise (kurtosis of the differences up to {kurtosis:.1f}, "
-        "3 for noise): cosmic rays, sparks or a moving light. They raise the variance there, and the gain with it.",
+        "3 for noise) that are too many, or too much at home in their pixels, to be single-frame outliers: a scene "
+        "that moves, or noisy pixels. They raise the variance there, and the gain with it.",
         1.5,
+    ),
+    Flag(
+        "excess_noise_suspected",
+        "The noise is {ratio:.2f}({error:.2f}) times as skewed as shot noise at this gain: an amplifier with excess "
+        "noise, such as electron multiplication (1.5 for it). Only K F^2 is observable then: with F^2 = 2 the gain per "
+        "electron is half of the value given, and electrons are counted twice too few.",
+        0.2,
+    ),
+    Flag(
+        "gain_pattern",
+        "The gain, not the light alone, differs from pixel to pixel, by {percent:.2g} % (standard deviation): the mean "
+        "gain is given, {shift_percent:.2g} % below the pooled slope.",
     ),
     Flag(
         "correlated_noise",
@@ -112,6 +131,30 @@ _FLAGS = (
         "Maps from {n_frames} darks: a score takes their error as noise, and is lower by up to "
         "0.5 log2(1 + 1/{n_frames}) bit per pixel.",
         72,
+    ),
+    Flag(
+        "channels_differ",
+        "The channels differ beyond their errors: {listing}. Use each channel's own parameters; the averages describe "
+        "no pixel.",
+        0.001,
+    ),
+    Flag(
+        "gain_map_disagrees",
+        "The gains of the single pixels average to {percent:+.1f} % off the system gain: the noise model misses "
+        "something that depends on the signal. The map is scaled to the system gain.",
+        0.01,
+    ),
+    Flag(
+        "maps_not_repeatable",
+        "Maps from the two halves of the frames differ {ratio:.2f} times more (in variance) than their errors say, "
+        "most so {name}: drift between the frames, or noise that is not white in time.",
+        1.2,
+    ),
+    Flag(
+        "many_defects",
+        "{percent:.2g} % of the pixels are in the defect map: the averages over good pixels describe a part of this "
+        "sensor.",
+        0.02,
     ),
     Flag("not_measured", "The values were given, not measured: no uncertainty is known."),
 )

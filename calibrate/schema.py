@@ -5,6 +5,7 @@ Reader, writer and JSON Schema all come from the classes below, so that no field
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -149,6 +150,34 @@ class MeasurementEntry(_Strict):
     fitted_variance_dn2: Finite | None
 
 
+class DefectEntry(_Strict):
+    """Pixels of one kind in the defect map; ``limit`` null where the kind has none."""
+
+    count: Annotated[int, Field(ge=0)]
+    bit: Annotated[int, Field(ge=1, le=128)]
+    limit: Finite | None
+    unit: str
+    expected_false_alarms: NonNegative
+
+
+class DefectsEntry(_Strict):
+    """Defective pixels, and how many of each kind that was looked for; a pixel may be of several."""
+
+    n_pixels: Annotated[int, Field(ge=0)]
+    kinds: dict[str, DefectEntry]
+
+
+class RepeatabilityEntry(_Strict):
+    """A map from one half of the frames against that from the other, over good pixels.
+
+    ``variance_ratio`` is that of their difference over what the stated errors expect.
+    """
+
+    variance_ratio: NonNegative
+    correlation: Finite
+    n_pixels: Annotated[int, Field(ge=1)]
+
+
 class FileEntry(_Strict):
     """A file that went into the fit."""
 
@@ -163,6 +192,41 @@ class ProvenanceEntry(_Strict):
     software: str = ""
 
 
+class SectionEntry(_Strict):
+    """Rows and columns of a channel, each [start, stop, step]; stop null means to the end."""
+
+    rows: tuple[int, int | None, int]
+    columns: tuple[int, int | None, int]
+
+
+class ChannelRecordEntry(_Strict):
+    """How one channel's parameters were found."""
+
+    covariance: CovarianceEntry | None = None
+    validity: ValidityEntry | None = None
+    fit: FitEntry
+    measurements: tuple[MeasurementEntry, ...] | None = None
+    defects: DefectsEntry | None = None
+    repeatability: dict[str, RepeatabilityEntry] | None = None
+
+
+class DifferenceEntry(_Strict):
+    """Chi-square test that a parameter is the same in all channels."""
+
+    chi2: NonNegative
+    dof: Annotated[int, Field(ge=1)]
+    p_value: Annotated[float, Field(ge=0, le=1)]
+
+
+class ChannelLayoutEntry(_Strict):
+    """Which pixels belong to which channel, and what is known of each besides its parameters."""
+
+    kind: Literal["cfa", "taps", "interleaved"]
+    sections: dict[str, SectionEntry]
+    records: dict[str, ChannelRecordEntry]
+    differences: dict[str, DifferenceEntry] | None = None
+
+
 class EmvaEntry(_Strict):
     """A quantity of EMVA 1288."""
 
@@ -171,6 +235,21 @@ class EmvaEntry(_Strict):
     unit: str
     symbol: str
     release: str
+
+
+class EmvaCurveEntry(_Strict):
+    """Numbers behind a picture of EMVA 1288: columns of one length, and the unit of each."""
+
+    columns: dict[str, tuple[Finite, ...]]
+    units: dict[str, str]
+
+    @model_validator(mode="after")
+    def _even(self) -> EmvaCurveEntry:
+        if set(self.columns) != set(self.units):
+            raise ValueError(f"columns {', '.join(self.columns)} and units of {', '.join(self.units)}")
+        if len({len(column) for column in self.columns.values()}) > 1:
+            raise ValueError("columns of different lengths")
+        return self
 
 
 class NoiseModelDocument(_Strict):
@@ -182,35 +261,68 @@ class NoiseModelDocument(_Strict):
     sensor: SensorEntry
     parameters: dict[str, ParameterEntry | NonlinearityEntry]
     channels: dict[str, dict[str, ParameterEntry | NonlinearityEntry]] | None = None
+    channel_layout: ChannelLayoutEntry | None = None
     maps: MapsEntry | None = None
+    defects: DefectsEntry | None = None
+    repeatability: dict[str, RepeatabilityEntry] | None = None
     covariance: CovarianceEntry | None = None
     validity: ValidityEntry | None = None
     fit: FitEntry
     emva1288: dict[str, EmvaEntry] | None = None
+    emva1288_curves: dict[str, EmvaCurveEntry] | None = None
     measurements: tuple[MeasurementEntry, ...] | None = None
     provenance: ProvenanceEntry = ProvenanceEntry()
 
     @model_validator(mode="after")
+    def _known_channels(self) -> NoiseModelDocument:
+        channels = self.channels or {}
+        for channel, block in channels.items():
+            check_parameters(block, f"channels.{channel}", () if self.channel_layout is None else REQUIRED)
+        if self.channel_layout is not None:
+            for name in ("sections", "records"):
+                if set(getattr(self.channel_layout, name)) != set(channels):
+                    raise ValueError(f"channel_layout.{name} does not name the channels {', '.join(channels)}")
+        return self
+
+    @model_validator(mode="after")
     def _known_parameters(self) -> NoiseModelDocument:
-        for name, entry in self.parameters.items():
-            if name not in PARAMETERS:
-                raise ValueError(f"parameters.{name} is not a known parameter: {', '.join(PARAMETERS)}")
-            if entry.unit != PARAMETERS[name][0]:
-                raise ValueError(f"parameters.{name}.unit is {entry.unit!r}, not {PARAMETERS[name][0]!r}")
-            if isinstance(entry, NonlinearityEntry) != (name == "nonlinearity"):
-                raise ValueError(f"parameters.{name} has the wrong keys")
-        for name in REQUIRED:
-            if name not in self.parameters:
-                raise ValueError(f"parameters.{name} is missing")
+        check_parameters(self.parameters, "parameters", REQUIRED)
         return self
 
     def to_plain(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers, keys as in the file; absent optional blocks left out."""
         plain = self.model_dump(mode="json", by_alias=True)
-        for key in ("channels", "maps", "covariance", "validity", "emva1288", "measurements"):
+        for key in (
+            "channels",
+            "channel_layout",
+            "maps",
+            "defects",
+            "repeatability",
+            "covariance",
+            "validity",
+            "emva1288",
+            "emva1288_curves",
+            "measurements",
+        ):
             if plain[key] is None:
                 del plain[key]
         return plain
+
+
+def check_parameters(
+    block: Mapping[str, ParameterEntry | NonlinearityEntry], where: str, required: tuple[str, ...]
+) -> None:
+    """Raise ValueError unless a block holds known parameters in their units, and all that are required."""
+    for name, entry in block.items():
+        if name not in PARAMETERS:
+            raise ValueError(f"{where}.{name} is not a known parameter: {', '.join(PARAMETERS)}")
+        if entry.unit != PARAMETERS[name][0]:
+            raise ValueError(f"{where}.{name}.unit is {entry.unit!r}, not {PARAMETERS[name][0]!r}")
+        if isinstance(entry, NonlinearityEntry) != (name == "nonlinearity"):
+            raise ValueError(f"{where}.{name} has the wrong keys")
+    for name in required:
+        if name not in block:
+            raise ValueError(f"{where}.{name} is missing")
 
 
 def json_schema() -> dict[str, Any]:

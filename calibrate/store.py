@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from ruamel.yaml.representer import SafeRepresenter
 
 from calibrate.plumbing.atomic import atomic_outputs
 from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.plumbing.hashing import sha256_of_file
 from calibrate.schema import SCHEMA_NAME, SCHEMA_VERSION, NoiseModelDocument
 
-FloatArray = NDArray[np.float64]
-Maps = dict[str, FloatArray]
+#: Arrays (height, width) by name: real numbers, and ``defects`` as uint8.
+Maps = dict[str, NDArray[Any]]
+DEFECTS = "defects"
 
 
 class _Representer(SafeRepresenter):
@@ -129,10 +130,9 @@ def _read_maps(document: NoiseModelDocument, path: Path) -> Maps | None:
     remedy = "Keep the maps file beside the YAML, or fit again with --maps"
     if not file.is_file():
         raise PhotonbitsError(f"maps file {file.name} is missing", where=path, remedy=remedy)
-    data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != document.maps.sha256:
+    if sha256_of_file(file) != document.maps.sha256:
         raise PhotonbitsError(f"maps file {file.name} is not the one that was written", where=path, remedy=remedy)
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+    with np.load(file, allow_pickle=False) as archive:
         absent = sorted(set(document.maps.names) - set(archive.files))
         if absent:
             raise PhotonbitsError(
@@ -141,7 +141,10 @@ def _read_maps(document: NoiseModelDocument, path: Path) -> Maps | None:
                 legal=", ".join(sorted(archive.files)),
                 remedy=remedy,
             )
-        maps = {name: np.asarray(archive[name], dtype=np.float64) for name in document.maps.names}
+        maps: Maps = {
+            name: np.asarray(archive[name], dtype=np.uint8 if name == DEFECTS else np.float64)
+            for name in document.maps.names
+        }
     for name, array in maps.items():
         if document.sensor.shape is not None and array.shape != tuple(document.sensor.shape):
             raise PhotonbitsError(
@@ -153,8 +156,14 @@ def _read_maps(document: NoiseModelDocument, path: Path) -> Maps | None:
 def maps_bytes(maps: Maps) -> bytes:
     """The maps file: an npz of float32 arrays, the same bytes for the same maps."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{name: maps[name].astype(np.float32) for name in sorted(maps)})  # type: ignore[arg-type]
+    _write_maps(stream, maps)
     return stream.getvalue()
+
+
+def _write_maps(target: io.BytesIO | Path, maps: Maps) -> None:
+    """Uncompressed: noise takes ten times as long to compress as to write, and shrinks by a tenth."""
+    arrays = {name: maps[name].astype(np.uint8 if name == DEFECTS else np.float32, copy=False) for name in sorted(maps)}
+    np.savez(target, **arrays)  # type: ignore[arg-type]
 
 
 def write_document(
@@ -172,14 +181,14 @@ def write_document(
     PhotonbitsError
         If an output exists and may not be replaced, or its folder cannot be written.
     """
-    outputs: dict[Path, bytes] = dict(also or {})
-    if maps:
-        file = path.with_name(path.stem + "_maps.npz")
-        data = maps_bytes(maps)
-        entry = {"file": file.name, "sha256": hashlib.sha256(data).hexdigest(), "names": sorted(maps)}
-        document = NoiseModelDocument.model_validate({**document.to_plain(), "maps": entry})
-        outputs[file] = data
-    outputs[path] = dump_yaml(document.to_plain()).encode("utf-8")
-    with atomic_outputs(list(outputs), overwrite=overwrite) as temporary:
-        for place, data in zip(temporary, outputs.values(), strict=True):
+    others = dict(also or {})
+    file = path.with_name(path.stem + "_maps.npz")
+    names = [*others, *([file] if maps else []), path]
+    with atomic_outputs(names, overwrite=overwrite) as temporary:
+        for place, data in zip(temporary, others.values(), strict=False):
             place.write_bytes(data)
+        if maps:
+            _write_maps(temporary[-2], maps)
+            entry = {"file": file.name, "sha256": sha256_of_file(temporary[-2]), "names": sorted(maps)}
+            document = NoiseModelDocument.model_validate({**document.to_plain(), "maps": entry})
+        temporary[-1].write_bytes(dump_yaml(document.to_plain()).encode("utf-8"))

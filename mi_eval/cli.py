@@ -7,6 +7,7 @@ import click
 from calibrate.plumbing.command_line import SETTINGS
 from mi_eval import __version__
 from mi_eval.commands.score import score
+from mi_eval.commands.truth import truth
 
 
 @click.group(context_settings=SETTINGS)
@@ -15,7 +16,7 @@ def main() -> None:
     """Information in raw camera frames, in bits per pixel."""
 
 
-for _command in (score,):
+for _command in (score, truth):
     main.add_command(_command)
 
 

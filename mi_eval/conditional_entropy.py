@@ -18,6 +18,7 @@ from mi_eval.charge_grid import charge_grid, class_tables, group_codes
 from mi_eval.histograms import FrameHistograms
 from mi_eval.identifiability import entropy_range, is_identifiable
 from mi_eval.intensity import IntensityLaw, fit_intensity_law, influence_functions
+from mi_eval.laws import entropy_by_law
 from mi_eval.pixel_classes import PixelClasses, classify_pixels
 
 FloatArray = NDArray[np.float64]
@@ -49,6 +50,8 @@ class ConditionalEntropy:
     widening : float
         1; above it where no law explains the histogram and the bands of the linear programme had to give.
     differential : bool
+    parts : tuple
+        (law, share of the pixels, result) where the sensor's channels have laws of their own.
     """
 
     value_bits: float
@@ -61,6 +64,7 @@ class ConditionalEntropy:
     sampling_std_bits: float
     widening: float = 1.0
     differential: bool = False
+    parts: tuple[tuple[int, float, ConditionalEntropy], ...] = ()
 
     def frame_influence(self, histograms: FrameHistograms) -> FloatArray:
         """Mean of phi over each frame's pixels, bits per pixel; shape (n_frames,)."""
@@ -83,7 +87,8 @@ def conditional_entropy(
 
     .. math:: H(Z|Y) = \sum_c \pi_c \sum_j w_j h_c(y_j)
 
-    with one law w of the charge for all classes c of pixels, whose shares pi_c are those of the frames.
+    with one law w of the charge for all classes c of pixels, whose shares pi_c are those of the frames; a law for
+    each channel where the classes say so (`laws.entropy_by_law`).
 
     Parameters
     ----------
@@ -111,6 +116,12 @@ def conditional_entropy(
         raise PhotonbitsError(
             f"histograms of {counts.shape[0]} classes with {len(classes.models)} classes of pixels",
             legal="the classes that the histograms were counted with",
+        )
+    if classes.law is not None:
+        return entropy_by_law(
+            histograms,
+            classes,
+            lambda own, its: conditional_entropy(own, its, effective_sample_size=effective_sample_size),
         )
     camera = classes.models[0].camera
     if camera.kind == "gaussian" and classes.differential and camera.response.is_linear:

@@ -15,6 +15,7 @@ from calibrate import NoiseModel, PhotonbitsError, __version__
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
 from mi_eval.heldout import HeldOut, heldout_code_lengths
 from mi_eval.histograms import FrameHistograms, frame_histograms
+from mi_eval.laws import of_one_law
 from mi_eval.measurements import (
     FEWEST_GROUPS,
     FrameSource,
@@ -85,11 +86,11 @@ def estimate_information(
     if max_patches < 16:
         raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
     data = cut_patches(source, model, patch_size=patch_size, seed=seed, max_patches=max_patches)
-    classes = classify_pixels(model)
+    classes = classify_pixels(model, source.shape)
     histograms = _histograms(data, classes, patch_size)
     noise = conditional_entropy(histograms, classes)
     influence = noise.frame_influence(histograms)
-    calibration = _calibration_std(model, noise, histograms)
+    calibration = _calibration_std(model, noise, histograms, classes)
     heldout = heldout_code_lengths(data.patches, seed)
     return _assemble(
         source, data, model, noise, influence, calibration, heldout, patch_size, seed, exposure_s, deterministic
@@ -189,11 +190,21 @@ def _assemble(
     return replace(estimate, details=_details(source, data, model, noise, influence, heldout, difference, patch_size))
 
 
-def _calibration_std(model: NoiseModel, noise: ConditionalEntropy, histograms: FrameHistograms) -> float:
+def _calibration_std(
+    model: NoiseModel, noise: ConditionalEntropy, histograms: FrameHistograms, classes: PixelClasses
+) -> float:
     """Standard error from the noise model's own: sqrt(g' C g) with g = dH(Z|Y)/dtheta.
 
-    Coefficients of the response are moved by a standard error each way and H(Z|Y) is found again.
+    Coefficients of the response are moved by a standard error each way and H(Z|Y) is found again. Channels were fitted
+    on pixels of their own, so their errors add up in quadrature, unless a misfit may be common to all of them.
     """
+    if noise.parts and model.channel_layout is not None:
+        channels = [model.channel(name, maps=True) for name in model.channel_layout.names]
+        errors = [
+            share * _calibration_std(channels[law], part, *of_one_law(histograms, classes, law)[:2])
+            for law, share, part in noise.parts
+        ]
+        return float(np.sum(errors) if _misfit_bits(model) > 0 else np.linalg.norm(errors))
     covariance = model.document.covariance
     if covariance is None:
         return 0.0
@@ -308,7 +319,7 @@ def _code_histogram(
     data: Measurements, model: NoiseModel, noise: ConditionalEntropy
 ) -> tuple[FloatArray, FloatArray, FloatArray] | tuple[None, None, None]:
     """Codes, their counts, and their probabilities under law and noise model; for cameras without maps."""
-    if model.maps or noise.law is None or model.bit_depth is None:
+    if model.maps or model.channel_layout or noise.law is None or model.bit_depth is None:
         return None, None, None
     first = int(data.patches.codes.min())
     counts = np.bincount((data.patches.codes.astype(np.int64) - first).ravel()).astype(np.float64)

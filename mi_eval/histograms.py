@@ -114,7 +114,8 @@ def _codes(z: NDArray[np.generic], shift: FloatArray | float, classes: PixelClas
         codes = z.astype(np.int64)
         if not np.issubdtype(z.dtype, np.integer) and not np.array_equal(codes, z):
             raise PhotonbitsError("fractional codes", legal=f"integers of {camera.bit_depth} bit")
-        low, high = camera.black_clip_dn, camera.white_clip_dn
+        low = min(model.camera.black_clip_dn for model in classes.models)
+        high = max(model.camera.white_clip_dn for model in classes.models)
         if codes.size and (codes.min() < low or codes.max() > high):
             wrong = int(codes.min() if codes.min() < low else codes.max())
             raise PhotonbitsError(

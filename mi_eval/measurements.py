@@ -165,17 +165,27 @@ def cut_patches(
         raise PhotonbitsError(
             f"patch size {patch_size} for frames of {height} x {width}", legal=f"2 to {min(height, width)}"
         )
-    rows, columns = height // patch_size, width // patch_size
-    per_frame = rows * columns
+    layout = model.channel_layout
+    if layout is not None:
+        layout.check_shape(source.shape)
+    # Patches begin at the same colour: a pixel's place in a patch tells its channel.
+    period = (1, 1) if layout is None else layout.period
+    stride = (-(-patch_size // period[0]) * period[0], -(-patch_size // period[1]) * period[1])
+    rows, columns = (height - patch_size) // stride[0] + 1, (width - patch_size) // stride[1] + 1
     n_frames = source.n_frames
-    if n_frames * per_frame < FEWEST_PATCHES:
+    unused = (height - patch_size - (rows - 1) * stride[0], width - patch_size - (columns - 1) * stride[1])
+    margin = (unused[0] // 2 // period[0] * period[0], unused[1] // 2 // period[1] * period[1])
+    sound = np.arange(rows * columns)
+    corners = margin[0] + stride[0] * (sound // columns), margin[1] + stride[1] * (sound % columns)
+    sound = sound[_free_of_defects(model, *corners, patch_size)]
+    if n_frames * sound.size < FEWEST_PATCHES:
         raise PhotonbitsError(
-            f"{n_frames * per_frame} patches of {patch_size} x {patch_size} from {n_frames} frames",
+            f"{n_frames * sound.size} patches of {patch_size} x {patch_size} from {n_frames} frames"
+            + (" (those with stuck or cold pixels left out)" if sound.size < rows * columns else ""),
             legal=f"{FEWEST_PATCHES} or more",
             remedy="Use more frames, larger ones, or a smaller --patch-size",
         )
-    quota = min(per_frame, max(1, -(-max_patches // n_frames)))
-    margin = ((height - rows * patch_size) // 2, (width - columns * patch_size) // 2)
+    quota = min(sound.size, max(1, -(-max_patches // n_frames)))
     codes: list[NDArray[Any]] = []
     places: list[IntArray] = []
     clipped = pixels = 0
@@ -184,8 +194,8 @@ def cut_patches(
         _check_frame(frame, source, number, model)
         example = frame if example is None else example
         rng = np.random.default_rng([seed, number])
-        chosen = np.sort(rng.permutation(per_frame)[:quota]) if quota < per_frame else np.arange(per_frame)
-        row, column = margin[0] + patch_size * (chosen // columns), margin[1] + patch_size * (chosen % columns)
+        chosen = np.sort(rng.permutation(sound)[:quota]) if quota < sound.size else sound
+        row, column = margin[0] + stride[0] * (chosen // columns), margin[1] + stride[1] * (chosen % columns)
         cut = np.stack([frame[r : r + patch_size, c : c + patch_size] for r, c in zip(row, column, strict=True)])
         codes.append(cut)
         places.append(np.stack([np.full(row.size, number), row, column], axis=1))
@@ -200,8 +210,14 @@ def cut_patches(
     if model.bit_depth is None and model.camera.kind != "poisson":
         _refuse_codes_in_disguise(everything)
     maps = model.maps or {}
-    offset = crop_to_patches(maps["offset_dn"], positions, patch_size) if "offset_dn" in maps else None
-    response = crop_to_patches(1.0 + maps["prnu"], positions, patch_size) if "prnu" in maps else None
+    offset_plane = maps.get("offset_dn", _channel_plane(model, "offset_dn", source.shape))
+    response_plane = None if "prnu" not in maps else 1.0 + maps["prnu"]
+    gain_plane = _channel_plane(model, "system_gain_dn_per_e", source.shape)
+    if gain_plane is not None:
+        relative = gain_plane / float(model.camera.system_gain_dn_per_e)
+        response_plane = relative if response_plane is None else relative * response_plane
+    offset = None if offset_plane is None else crop_to_patches(offset_plane, positions, patch_size)
+    response = None if response_plane is None else crop_to_patches(response_plane, positions, patch_size)
     lattice = _lattice(model)
     patches = PatchSet(
         codes=everything,
@@ -214,6 +230,25 @@ def cut_patches(
         lattice_dn=lattice,
     )
     return Measurements(patches, positions, n_frames, int(np.unique(groups).size), clipped / max(pixels, 1), example)
+
+
+def _channel_plane(model: NoiseModel, name: str, shape: tuple[int, int]) -> FloatArray | None:
+    """A camera scalar of every pixel's channel, (height, width); None for a sensor without channels."""
+    if model.channel_layout is None:
+        return None
+    plane = np.empty(shape)
+    for channel, section in model.channel_layout.sections.items():
+        plane[section.index] = getattr(model.channel(channel).camera, name)
+    return plane
+
+
+def _free_of_defects(model: NoiseModel, row: IntArray, column: IntArray, patch_size: int) -> NDArray[np.bool_]:
+    """Which patches with these corners hold no pixel whose codes say nothing about the light."""
+    unusable = model.unusable_pixels
+    if unusable is None:
+        return np.ones(row.size, dtype=bool)
+    corner = np.stack([np.zeros_like(row), row, column], axis=1)
+    return np.asarray(~np.any(crop_to_patches(unusable, corner, patch_size), axis=(1, 2)))
 
 
 def crop_to_patches(array: NDArray[Any], positions: IntArray, patch_size: int) -> NDArray[Any]:

@@ -40,6 +40,8 @@ class PixelClasses:
         Whether codes are bins of real values.
     response_error : float
         Relative standard error of the photo-response map (rms).
+    law : ndarray (n_classes,) or None
+        Classes with one number see light of one law: the channels of a sensor (colour filters, taps). None: all.
     """
 
     models: tuple[NoiseModel, ...]
@@ -49,10 +51,17 @@ class PixelClasses:
     step_dn: float = 1.0
     differential: bool = False
     response_error: float = 0.0
+    law: IntArray | None = None
 
 
-def classify_pixels(noise_model: NoiseModel) -> PixelClasses:
-    """Classes of pixels by gain, predictive read noise and offset phase.
+def classify_pixels(noise_model: NoiseModel, shape: tuple[int, int] | None = None) -> PixelClasses:
+    """Classes of pixels by gain, predictive read noise and offset phase, and by channel where the sensor has some.
+
+    Parameters
+    ----------
+    noise_model : NoiseModel
+    shape : (height, width), optional
+        Of the frames; needed where channels repeat and the model does not say it.
 
     Notes
     -----
@@ -61,6 +70,8 @@ def classify_pixels(noise_model: NoiseModel) -> PixelClasses:
     read noise with equal numbers of pixels, split further where they span more than 20 %; gain classes 5 % wide;
     offset phases as in `_phases`.
     """
+    if noise_model.channel_layout is not None:
+        return _classify_channels(noise_model, shape or noise_model.document.sensor.shape)
     camera, maps = noise_model.camera, noise_model.maps or {}
     real = camera.bit_depth is None
     names = {"system_gain_dn_per_e", "read_noise_e", "offset_dn", "offset_dn_std"} & set(maps)
@@ -105,6 +116,41 @@ def classify_pixels(noise_model: NoiseModel) -> PixelClasses:
     shift[good] = b if real else whole - base
     fit_class = np.unique(keys[:3], axis=1, return_inverse=True)[1].ravel()
     return _with_step(PixelClasses(models, fit_class, index, shift, response_error=error), real)
+
+
+def _classify_channels(noise_model: NoiseModel, shape: tuple[int, int] | None) -> PixelClasses:
+    """The classes of every channel, each channel under a law of its own."""
+    layout = noise_model.channel_layout
+    if layout is None or shape is None:
+        raise PhotonbitsError(
+            "a noise model with channels and no frame size", legal="the size of the frames", remedy="Give the shape"
+        )
+    layout.check_shape(shape)
+    parts = [classify_pixels(noise_model.channel(name, maps=True)) for name in layout.names]
+    if noise_model.bit_depth is None and noise_model.camera.kind == "poisson":
+        raise PhotonbitsError("real-valued frames of kind poisson with channels", legal="a model with a bit depth")
+    index, shift = np.full(shape, -1, dtype=np.int64), np.zeros(shape)
+    first = first_fit = 0
+    fit_class, law, error = [], [], 0.0
+    for number, (section, part) in enumerate(zip(layout.sections.values(), parts, strict=True)):
+        own = np.zeros(index[section.index].shape, dtype=np.int64) if part.index is None else part.index
+        index[section.index] = np.where(own >= 0, own + first, -1)
+        shift[section.index] = part.shift_dn
+        fit_class.append(part.fit_class + first_fit)
+        law.append(np.full(len(part.models), number, dtype=np.int64))
+        error += own.size / index.size * part.response_error**2
+        first += len(part.models)
+        first_fit += int(part.fit_class.max()) + 1
+    return PixelClasses(
+        models=tuple(model for part in parts for model in part.models),
+        fit_class=np.concatenate(fit_class),
+        index=index,
+        shift_dn=shift,
+        step_dn=min(part.step_dn for part in parts),
+        differential=parts[0].differential,
+        response_error=float(np.sqrt(error)),
+        law=np.concatenate(law),
+    )
 
 
 def _phases(gain: FloatArray, read: FloatArray, *, shot: bool) -> int:

@@ -18,6 +18,7 @@ from calibrate.captures.capture_set import (
     TablePoint,
     split_by_gain_setting,
 )
+from calibrate.captures.settings import Setting, SplitCaptures, split_by_setting
 from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
@@ -30,9 +31,12 @@ __all__ = [
     "FrameReference",
     "IgnoredFile",
     "Level",
+    "Setting",
+    "SplitCaptures",
     "TablePoint",
     "load_captures",
     "split_by_gain_setting",
+    "split_by_setting",
     "write_manifest",
 ]
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from calibrate.captures.capture_set import CaptureSet, FrameKind, FrameReference, IgnoredFile, Level
+from calibrate.captures.varying import tell_apart
 from calibrate.frames import FrameInfo, describe_file, read_frame
 from calibrate.plumbing.errors import PhotonbitsError
 
@@ -21,6 +22,7 @@ class Entry:
     `reference` carries the path and the layout of headerless files; its index is not used. `level` is an
     explicit group, `label` the group of last resort, used where neither exposure nor photons are known.
     `indices` selects frames of a stack; None means all. `where` names the entry in messages.
+    `temperature_is_meant` where a person wrote it down: a header's may just drift.
     """
 
     reference: FrameReference
@@ -33,6 +35,10 @@ class Entry:
     indices: tuple[int, ...] | None = None
     gain_setting: str | None = None
     info: FrameInfo | None = None
+    temperature_c: float | None = None
+    temperature_is_meant: bool = False
+    mode: str | None = None
+    gain_scale: str = "gain"
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,11 @@ def assemble(
     described = [describe_entry(entry) for entry in entries]
     shape = _common_shape(described, stated)
     _common_dtype(described)
-    sensor, several_gains = _common_sensor(described, dict(stated.sensor or {}), notes)
-    levels = _group(described, several_gains)
+    sensor = _common_sensor(described, dict(stated.sensor or {}))
+    if source == "emva1288":  # nobody has looked into the headers for it
+        described = [_with_header_temperature(entry) for entry in described]
+    described, sensor = tell_apart(described, sensor, notes.add)
+    levels = _group(described)
     bit_depth, bit_depth_source = _bit_depth(described, levels, stated, source, notes)
     for entry in described:
         if "other_images" in info_of(entry).header:
@@ -124,6 +133,7 @@ def assemble(
         input_files=input_files,
         notes=tuple(dict.fromkeys((*kept_notes, *notes.texts()))),
         bit_depth_source=bit_depth_source,
+        gain_scale="iso" if any(entry.gain_scale == "iso" for entry in described) else "gain",
     )
 
 
@@ -201,46 +211,28 @@ def _bit_depth(
     return hint, "files"
 
 
-def _common_sensor(entries: list[Entry], sensor: dict[str, object], notes: Notes) -> tuple[dict[str, object], bool]:
-    """Complete `sensor` from headers where all files agree; say whether gain settings are mixed."""
-    for key in ("make", "model", "cfa", "temperature_c"):
+def _common_sensor(entries: list[Entry], sensor: dict[str, object]) -> dict[str, object]:
+    """Complete `sensor` from headers where all files agree."""
+    for key in ("make", "model", "cfa"):
         values = {info_of(entry).header.get(key) for entry in entries}
-        if key in sensor or values == {None}:
-            continue
-        if len(values) == 1:
+        if key not in sensor and len(values) == 1 and values != {None}:
             sensor[key] = values.pop()
-        elif key == "temperature_c":
-            known = [float(str(value)) for value in values if value is not None]
-            notes.add(f"sensor temperatures differ: {min(known):g} to {max(known):g} degrees Celsius", "")
-    gains = {entry.gain_setting for entry in entries}
-    known_gains = gains - {None}
-    if len(known_gains) > 1:
-        sensor.pop("gain_setting", None)
-        listing = ", ".join(sorted(str(gain) for gain in known_gains))
-        notes.add(f"several gain settings: {listing}; each is calibrated on its own", "")
-        return sensor, True
-    if "gain_setting" not in sensor and len(gains) == 1 and known_gains:
-        gain = next(iter(known_gains))
-        sensor["gain_setting"] = _number_or_text(str(gain))
-    return sensor, False
+    return sensor
 
 
-def _number_or_text(text: str) -> int | float | str:
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return int(number) if number == int(number) else number
+def _with_header_temperature(entry: Entry) -> Entry:
+    value = info_of(entry).header.get("temperature_c")
+    return replace(entry, temperature_c=float(value)) if isinstance(value, int | float) else entry
 
 
-def _group(entries: list[Entry], several_gains: bool) -> tuple[Level, ...]:
+def _group(entries: list[Entry]) -> tuple[Level, ...]:
     groups: dict[tuple[object, ...], list[FrameReference]] = {}
     seen: dict[tuple[object, ...], str] = {}
     for entry in entries:
         nothing_known = entry.exposure_s is None and entry.photons_per_pixel is None and entry.level is None
-        gain = entry.gain_setting if several_gains else None
         label = entry.label if nothing_known else None
-        key = (entry.kind, entry.exposure_s, entry.photons_per_pixel, gain, entry.level, label)
+        setting = (entry.gain_setting, entry.temperature_c, entry.mode)
+        key = (entry.kind, entry.exposure_s, entry.photons_per_pixel, *setting, entry.level, label)
         reference = entry.reference
         identity = (reference.path.resolve(), reference.key, reference.offset_bytes)
         n_frames = info_of(entry).n_frames
@@ -263,7 +255,7 @@ def _group(entries: list[Entry], several_gains: bool) -> tuple[Level, ...]:
             seen[(*identity, index)] = entry.where
             groups.setdefault(key, []).append(replace(reference, index=index))
     levels = [
-        Level(key[0], key[1], key[2], tuple(frames), key[3])  # type: ignore[arg-type]
+        Level(key[0], key[1], key[2], tuple(frames), key[3], key[4], key[5])  # type: ignore[arg-type]
         for key, frames in groups.items()
     ]
     return sort_levels(levels)

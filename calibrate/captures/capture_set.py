@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from calibrate.sections import Section
 
 FrameKind = Literal["bright", "dark"]
 
@@ -23,6 +25,8 @@ class FrameReference:
         Layout of headerless binary files (``byte_order`` is ``"little"`` or ``"big"``).
     key : str or None
         Array name in an ``.npz`` file.
+    section : Section or None
+        The rows and columns that are meant, of one colour filter or tap; None for the whole frame.
     """
 
     path: Path
@@ -32,6 +36,7 @@ class FrameReference:
     byte_order: Literal["little", "big"] | None = None
     offset_bytes: int = 0
     key: str | None = None
+    section: Section | None = None
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,9 @@ class Level:
     """Frames taken under one light level and exposure, in the order they were taken.
 
     ``exposure_s`` and ``photons_per_pixel`` (mean photons that reach a pixel during the exposure) are
-    None where the captures do not say. ``gain_setting`` is None unless the capture set mixes several
-    settings (see `split_by_gain_setting`); one setting for all stands in ``CaptureSet.sensor``.
+    None where the captures do not say. ``gain_setting``, ``temperature_c`` and ``mode`` (of read-out) are None
+    unless the capture set mixes several (see `settings.split_by_setting`); one for all stands in
+    ``CaptureSet.sensor``.
     """
 
     kind: FrameKind
@@ -48,6 +54,8 @@ class Level:
     photons_per_pixel: float | None
     frames: tuple[FrameReference, ...]
     gain_setting: str | None = None
+    temperature_c: float | None = None
+    mode: str | None = None
 
     @property
     def n_frames(self) -> int:
@@ -100,6 +108,8 @@ class CaptureSet:
         What people should know about how the files were read, such as a name that a header contradicts.
     bit_depth_source : str or None
         Where ``bit_depth`` comes from: ``"manifest"``, ``"descriptor"`` or ``"files"``.
+    gain_scale : str
+        What gain settings are called: ``"iso"`` where names or headers give photographers' sensitivities.
     """
 
     root: Path
@@ -113,6 +123,7 @@ class CaptureSet:
     input_files: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     bit_depth_source: str | None = field(default=None, compare=False)
+    gain_scale: str = field(default="gain", compare=False)
 
     def bright_levels(self) -> tuple[Level, ...]:
         """Bright levels, by rising light."""
@@ -124,20 +135,13 @@ class CaptureSet:
 
 
 def split_by_gain_setting(captures: CaptureSet) -> dict[str, CaptureSet]:
-    """Return one capture set per gain setting, in the order of their first level.
+    """Return one capture set per setting by the setting's name: its gain where nothing else varies.
 
-    Levels whose setting is not known belong to none of them when others say theirs, and stay out. A set with
-    one setting comes back as it is, under that setting's name (``""`` where it is not known).
+    A set with one setting comes back as it is, under its gain's name (``""`` where it is not known). What cannot be
+    put into one setting stays out; `settings.split_by_setting` says so.
     """
-    settings = dict.fromkeys(level.gain_setting for level in captures.levels if level.gain_setting is not None)
-    if not settings:
-        stated = captures.sensor.get("gain_setting")
-        return {"" if stated is None else str(stated): captures}
-    return {
-        setting: replace(
-            captures,
-            levels=tuple(replace(x, gain_setting=None) for x in captures.levels if x.gain_setting == setting),
-            sensor={**captures.sensor, "gain_setting": setting},
-        )
-        for setting in settings
-    }
+    from calibrate.captures.settings import split_by_setting
+
+    parts = split_by_setting(captures).parts
+    only_gain = len(parts) == 1 or all(part.temperature_c is None and part.mode is None for part in parts)
+    return {(part.gain_setting or "" if only_gain else part.words): found for part, found in parts.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calibrate.captures.assemble import Entry, Notes, Stated, assemble, describe_entry, info_of
@@ -76,7 +76,7 @@ def _judge(path: Path, root: Path, notes: Notes) -> _Verdict:
     frame_kind: FrameKind = "bright" if kind == "bright" else "dark"
     entry = complete(Entry(entry.reference, frame_kind, entry.where, info=entry.info), name, notes)
     if kind == "bias" and entry.exposure_s is None:
-        entry = Entry(entry.reference, "dark", entry.where, 0.0, gain_setting=entry.gain_setting, info=entry.info)
+        entry = replace(entry, exposure_s=0.0, label="")
     return _Verdict(entry)
 
 

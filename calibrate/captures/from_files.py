@@ -1,12 +1,20 @@
-"""What headers and names add to an entry: exposure and gain setting, one rule for folders and manifests."""
+"""What headers and names add to an entry: exposure and settings, one rule for folders and manifests."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import PurePath
 
 from calibrate.captures.assemble import Entry, Notes, info_of
-from calibrate.captures.names import exposure_from_name, gain_from_name, stem_without_number
+from calibrate.captures.names import (
+    exposure_from_name,
+    gain_from_name,
+    gain_scale_from_name,
+    mode_from_name,
+    stem_without_number,
+    temperature_from_name,
+)
 from calibrate.frames import stem_of
 
 
@@ -20,8 +28,10 @@ def _differ(one: float | None, other: float | None) -> bool:
     return one is not None and other is not None and abs(one - other) > 0.01 * max(one, other)
 
 
-def complete(entry: Entry, name: PurePath, notes: Notes, *, look_for_exposure: bool = True) -> Entry:
-    """Return a described entry with exposure, gain setting and fallback group filled in where they are open.
+def complete(
+    entry: Entry, name: PurePath, notes: Notes, *, look_for_exposure: bool = True, stated: Collection[str] = ()
+) -> Entry:
+    """Return a described entry with exposure, settings and fallback group filled in where they are open.
 
     Parameters
     ----------
@@ -32,10 +42,12 @@ def complete(entry: Entry, name: PurePath, notes: Notes, *, look_for_exposure: b
         Receives what was contradictory.
     look_for_exposure : bool
         False where a manifest says explicitly that the exposure is not known.
+    stated : collection of str
+        What a manifest says of all frames at once (``temperature_c``, ``mode``): not looked for again.
 
     Notes
     -----
-    The header's exposure wins over the name's: the camera wrote it.
+    What the header says wins over the name: the camera wrote it.
     """
     bare = name.with_name(stem_of(entry.reference.path))
     exposure = entry.exposure_s
@@ -54,9 +66,31 @@ def complete(entry: Entry, name: PurePath, notes: Notes, *, look_for_exposure: b
     if gain is None:
         in_header = info_of(entry).header.get("gain_setting")
         gain = f"{in_header:g}" if isinstance(in_header, int | float) else gain_from_name(bare)
+    temperature, meant = entry.temperature_c, entry.temperature_c is not None
+    if temperature is None and "temperature_c" not in stated:
+        temperature = _header_number(entry, "temperature_c")
+        from_name, unclear = temperature_from_name(bare)
+        meant = from_name is not None
+        if unclear and temperature is None:
+            notes.add("the name states a temperature whose sign or value is unclear: write it as _-10C", entry.where)
+        temperature = from_name if temperature is None else temperature
+    mode = entry.mode
+    if mode is None and "mode" not in stated:
+        in_header = info_of(entry).header.get("mode")
+        mode = str(in_header) if in_header is not None else mode_from_name(bare)
+    scale = str(info_of(entry).header.get("gain_scale") or gain_scale_from_name(bare) or entry.gain_scale)
     # A running number at the end tells frames of one level apart; stacks are numbered by level.
     stem = bare.name if info_of(entry).n_frames > 1 else stem_without_number(bare.name)
-    return replace(entry, exposure_s=exposure, gain_setting=gain, label=f"{name.parent.as_posix()}/{stem}")
+    return replace(
+        entry,
+        exposure_s=exposure,
+        gain_setting=gain,
+        temperature_c=temperature,
+        temperature_is_meant=meant,
+        mode=mode,
+        gain_scale=scale,
+        label=f"{name.parent.as_posix()}/{stem}",
+    )
 
 
 def note_unknown_exposures(entries: list[Entry], notes: Notes) -> None:

@@ -161,6 +161,8 @@ def _entries(row: Row, root: Path, where: str) -> list[Entry]:
             level=row.level,
             indices=row.indices,
             gain_setting=row.gain_setting,
+            temperature_c=row.temperature_c,
+            mode=row.mode,
         )
         for path in expand(root, row.path, where)
     ]
@@ -176,7 +178,7 @@ def _name(path: Path, root: Path) -> PurePath:
 def load_manifest(path: Path, notes: Notes | None = None) -> CaptureSet:
     """Return the captures that a YAML or CSV manifest lists.
 
-    What an entry leaves open (exposure, gain setting) is looked up in the file's header and name;
+    What an entry leaves open (exposure, gain setting, temperature, mode) is looked up in the file's header and name;
     ``exposure_s: null`` says that it is not known. Frames are grouped by kind, exposure, photons and `level`.
 
     Raises
@@ -196,6 +198,7 @@ def load_manifest(path: Path, notes: Notes | None = None) -> CaptureSet:
             _name(entry.reference.path, root),
             notes,
             look_for_exposure=row.exposure_is_open,
+            stated=content.sensor,
         )
         if row.is_bias and row.exposure_is_open and done.exposure_s is None:
             done = replace(done, exposure_s=0.0)

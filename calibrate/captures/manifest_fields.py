@@ -18,6 +18,8 @@ ENTRY_KEYS = (
     "photons_per_pixel",
     "level",
     "gain_setting",
+    "temperature_c",
+    "mode",
     "index",
     "dtype",
     "shape",
@@ -43,6 +45,8 @@ class Row:
     photons_per_pixel: float | None
     level: str | None
     gain_setting: str | None
+    temperature_c: float | None
+    mode: str | None
     indices: tuple[int, ...] | None
     dtype: str | None
     shape: tuple[int, int] | None
@@ -160,6 +164,8 @@ def parse_row(row: Mapping[str, Any], where: str) -> Row:
         photons_per_pixel=photons,
         level=_word(row, "level", where),
         gain_setting=gain,
+        temperature_c=None if row.get("temperature_c") in (None, "") else _temperature(row["temperature_c"], where),
+        mode=_word(row, "mode", where),
         indices=_indices(row.get("index"), where),
         dtype=_word(row, "dtype", where),
         shape=_shape(row.get("shape"), where),

@@ -61,6 +61,10 @@ def _entries(level: Level, name: int | None, root: Path) -> list[dict[str, objec
             entry["level"] = name
         if level.gain_setting is not None:
             entry["gain_setting"] = level.gain_setting
+        if level.temperature_c is not None:
+            entry["temperature_c"] = level.temperature_c
+        if level.mode is not None:
+            entry["mode"] = level.mode
         if indices != list(range(_n_frames(source))):
             entry["index"] = indices
         entries.append(entry | _layout(source))
@@ -86,7 +90,8 @@ def manifest_text(captures: CaptureSet, folder: Path) -> str:
         )
 
     def settings(level: Level) -> tuple[object, ...]:
-        return level.kind, level.exposure_s, level.photons_per_pixel, level.gain_setting
+        setting = (level.gain_setting, level.temperature_c, level.mode)
+        return level.kind, level.exposure_s, level.photons_per_pixel, *setting
 
     shared = Counter(settings(level) for level in captures.levels)
     frames: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""What file and folder names say: dark or flat, exposure time, gain setting."""
+"""What file and folder names say: dark or flat, exposure time, gain setting, temperature, read-out mode."""
 
 from __future__ import annotations
 
@@ -23,13 +23,26 @@ _WORD = re.compile(r"[^\W\d_]+")
 _DECADES = {"ns": -9, "us": -6, "µs": -6, "μs": -6, "ms": -3, "msec": -3}
 _SECONDS = {"s": 1, "sec": 1, "secs": 1, "second": 1, "seconds": 1, "min": 60}
 # The unit may follow at once or after a blank; what comes before may be a letter (exp10ms) but not the rest
-# of a number, so that 1.2.3s says nothing.
+# of a number, so that 1.2.3s says nothing. The decimal sign may be a comma or, where the file system or the habit
+# forbids both, the letter p between digits (0p5ms).
+_DECIMAL = r"[0-9]+(?:[.,p][0-9]+)?"
+_NOT_INSIDE_NUMBER = r"(?<![0-9.])(?<![0-9][,pP])"
 _EXPOSURE = re.compile(
-    r"(?<![0-9.])(?P<number>[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]{1,2})?) ?"
+    rf"{_NOT_INSIDE_NUMBER}(?P<number>{_DECIMAL}(?:e[-+]?[0-9]{{1,2}})?) ?"
     r"(?P<unit>ns|us|µs|μs|msec|ms|seconds|second|secs|sec|s|min)(?![^\W_])",
     re.IGNORECASE,
 )
-_GAIN = re.compile(r"(?<![^\W\d_])(?P<name>gain|iso)[ _=-]?(?P<number>[0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+_GAIN = re.compile(rf"(?<![^\W\d_])(?P<name>gain|iso)[ _=-]?(?P<number>{_DECIMAL})", re.IGNORECASE)
+_GAIN_BEFORE = re.compile(r"(?<![^\W\d_])(?:gain|iso)[ _=-]?$", re.IGNORECASE)
+# A number stands on its own or after T, temp: cam2C is no temperature.
+_TEMPERATURE = re.compile(
+    r"(?:(?P<sign>(?<![^\W_])(?:[-−+]|minus[ _]?|m))|(?P<hyphen>(?<=[^\W_])-)"
+    r"|(?<![^\W_])(?i:t|temp|temperature)|(?<![^\W_])(?<![0-9][.,]))"
+    rf"(?P<number>{_DECIMAL}) ?(?:(?:°|deg) ?)?(?:C|(?i:celsius))(?![^\W_])"
+)
+_MODE = re.compile(
+    r"(?<![^\W\d_])(?:read(?:out)?[ _-]?)?mode(?:[ _=-](?P<word>[a-z0-9]+)|(?P<number>[0-9]+))", re.IGNORECASE
+)
 
 
 def tokens(name: str) -> set[str]:
@@ -84,15 +97,32 @@ def exposures_in(text: str) -> tuple[float, ...]:
     --------
     >>> exposures_in("flat_10ms_001"), exposures_in("1e-3s"), exposures_in("b_000_snap_001")
     ((0.01,), (0.001,), ())
+    >>> exposures_in("dark_1,5ms"), exposures_in("dark_0p5ms"), exposures_in("dark,001,5ms")
+    ((0.0015,), (0.0005,), (0.005,))
     """
     found = []
     for match in _EXPOSURE.finditer(text):
         unit = match["unit"].lower()
-        number = Decimal(match["number"])
+        number = Decimal(_plain_number(match["number"], text, match.start()))
         # Decimal, so that 250us is the same float as 0.00025 in a header.
         seconds = number.scaleb(_DECADES[unit]) if unit in _DECADES else number * _SECONDS[unit]
         found.append(float(seconds))
     return tuple(dict.fromkeys(found))
+
+
+def _plain_number(number: str, text: str, start: int) -> str:
+    """The number with a decimal point; its last part where a comma separates fields and no decimals.
+
+    A comma separates where the name has commas beside anything but digits, after leading zeros (001,5ms), and
+    after a gain (gain100,5ms).
+    """
+    if "," in number:
+        whole, _, decimals = number.partition(",")
+        numbered = len(whole) > 1 and whole.startswith("0")
+        listed = re.search(r"(?<![0-9]),|,(?![0-9])", text) is not None
+        if numbered or listed or _GAIN_BEFORE.search(text[:start]):
+            return decimals
+    return number.replace(",", ".").replace("p", ".").replace("P", ".")
 
 
 def exposure_from_name(path: PurePath) -> tuple[float | None, bool]:
@@ -112,9 +142,70 @@ def exposure_from_name(path: PurePath) -> tuple[float | None, bool]:
 def gain_from_name(path: PurePath) -> str | None:
     """Return the camera's gain setting that a name states (``gain120``, ``ISO 800``), as text."""
     for part in reversed(path.parts):
-        found = dict.fromkeys(match["number"] for match in _GAIN.finditer(part))
+        found = dict.fromkeys(_gain_number(match, part) for match in _GAIN.finditer(part))
         if len(found) == 1:
             return f"{float(next(iter(found))):g}"
+    return None
+
+
+def _gain_number(match: re.Match[str], text: str) -> str:
+    """Gain 100 of ``gain100,5ms``, where the decimals belong to the exposure; 1.5 of ``gain1,5``."""
+    number = match["number"]
+    belongs = any(found.start() <= match.start("number") < found.end() for found in _EXPOSURE.finditer(text))
+    listed = re.search(r"(?<![0-9]),|,(?![0-9])", text) is not None
+    if "," in number and (belongs or listed):
+        return number.partition(",")[0]
+    return number.replace(",", ".").replace("p", ".").replace("P", ".")
+
+
+def gain_scale_from_name(path: PurePath) -> str | None:
+    """Return ``"iso"`` or ``"gain"``, whatever a name calls the gain setting that it states."""
+    for part in reversed(path.parts):
+        found = {match["name"].lower() for match in _GAIN.finditer(part)}
+        if len(found) == 1:
+            return str(found.pop())
+    return None
+
+
+def temperature_from_name(path: PurePath) -> tuple[float | None, bool]:
+    """Return (sensor temperature in degrees Celsius or None, whether a name states one that cannot be read).
+
+    ``_-10C``, ``m10C``, ``minus10C``, ``20degC``, ``-9.8°C``. A hyphen right after a letter or digit (``dark-10C``)
+    may be a sign or a separator: nothing is guessed.
+
+    Examples
+    --------
+    >>> temperature_from_name(PurePath("dark_-10.5C_300s")), temperature_from_name(PurePath("dark-10C"))
+    ((-10.5, False), (None, True))
+    """
+    for part in reversed(path.parts):
+        found: dict[float, None] = {}
+        unclear = False
+        for match in _TEMPERATURE.finditer(part):
+            if match["hyphen"]:
+                unclear = True
+                continue
+            value = float(_plain_number(match["number"], part, match.start("number")))
+            found[-value if match["sign"] and match["sign"] != "+" else value] = None
+        if unclear or len(found) > 1:
+            return None, True
+        if found:
+            return next(iter(found)), False
+    return None, False
+
+
+def mode_from_name(path: PurePath) -> str | None:
+    """Return the read-out mode that a name states (``mode1``, ``readmode_low``), lower case.
+
+    Examples
+    --------
+    >>> mode_from_name(PurePath("mode_HCG/flat_1")), mode_from_name(PurePath("model_x"))
+    ('hcg', None)
+    """
+    for part in reversed(path.parts):
+        found = dict.fromkeys((match["word"] or match["number"]).lower() for match in _MODE.finditer(part))
+        if len(found) == 1:
+            return str(next(iter(found)))
     return None
 
 

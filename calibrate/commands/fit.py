@@ -10,31 +10,95 @@ import click
 from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
 
 if TYPE_CHECKING:
+    from calibrate.captures import CaptureSet
     from calibrate.noise_model import NoiseModel
+
+
+def _channels_option(context: click.Context, option: click.Parameter, text: str) -> str:
+    """The option as it is, refused here where it is none: a wrong command line."""
+    from calibrate.sections import CHANNELS_LEGAL, is_channels_option
+
+    if not is_channels_option(text):
+        raise click.BadParameter(f"{text!r} is none of {CHANNELS_LEGAL}", context, option)
+    return text
 
 
 @click.command(context_settings=SETTINGS)
 @click.argument("captures", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Noise model to write (YAML).")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Noise model to write (YAML); a folder for captures at several settings.",
+)
 @click.option("--maps/--no-maps", default=False, help="Measure per-pixel maps as well. Default: no maps.")
+@click.option("--emva", is_flag=True, help="Add the quantities of EMVA 1288, releases 4.0 and 3.1.")
+@click.option(
+    "--channels",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    callback=_channels_option,
+    help="Fit every channel on its own pixels: auto (the colour filters that the captures state), mono, RGGB, BGGR, "
+    "GRBG, GBRG, taps:RxC (regions, rows x columns), interleaved:RxC.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report as well.")
 @click.option("--json", "as_json", is_flag=True, help="The noise model as one JSON object on stdout.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of anything random.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @command_options
-def fit(captures: Path, output: Path, maps: bool, report: Path | None, as_json: bool, seed: int, force: bool) -> None:
-    """Fit a noise model to the dark and flat frames in CAPTURES."""
+def fit(
+    captures: Path,
+    output: Path,
+    maps: bool,
+    emva: bool,
+    channels: str,
+    report: Path | None,
+    as_json: bool,
+    seed: int,
+    force: bool,
+) -> None:
+    """Fit a noise model to the dark and flat frames in CAPTURES.
+
+    Captures at several gain settings, temperatures or read-out modes give a folder with one noise model each,
+    summary.json and summary.html.
+    """
+    from calibrate.captures import load_captures, split_by_setting
+    from calibrate.channels import choose_layout, fit_channels
+    from calibrate.commands.channel_summary import print_channels
     from calibrate.commands.summary import print_summary
     from calibrate.noise_model import NoiseModel
-    from calibrate.photon_transfer import fit_noise_model
 
+    if not output.is_dir():  # whether it may be a folder, the captures decide; that it can be made, nobody else
+        check_outputs((output,), overwrite=True)
+    found = load_captures(captures)
+    several = len(split_by_setting(found).parts) > 1
+
+    def fit_one(part: CaptureSet) -> NoiseModel:
+        model = fit_channels(part, channels=channels, maps=maps, seed=seed)
+        if emva:
+            from calibrate.emva1288 import add_emva1288
+
+            model = add_emva1288(model, part, seed=seed)
+        return model
+
+    channels_note = f"Channels: {choose_layout(found, channels)[1]}."
+    if several:
+        from calibrate.commands.series import fit_several
+
+        note(channels_note)
+        fit_several(found, output, fit_one, report=report, as_json=as_json, overwrite=force)
+        return
     check_outputs((output, report), overwrite=force)
-    model = fit_noise_model(captures, maps=maps, seed=seed)
+    note(channels_note)
+    model = fit_one(found)
     _save(model, output, report, force)
     if as_json:
         print_json(NoiseModel.load(output).document.to_plain())
     else:
         print_summary(model)
+        print_channels(model)
     for path in (output, report):
         if path is not None:
             note(f"Wrote {path}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from calibrate.frames.base import Frame, FrameInfo, UnsupportedFrameError
 from calibrate.frames.registry import READERS, opened, reader_by_suffix, stem_of
+from calibrate.plumbing.errors import PhotonbitsError
 
 if TYPE_CHECKING:
     from calibrate.captures.capture_set import FrameReference
@@ -69,7 +70,7 @@ def describe_file(
 
 
 def read_frame(reference: FrameReference) -> Frame:
-    """Return one frame, shape (height, width), codes in DN, native byte order.
+    """Return one frame, or its section, shape (height, width), codes in DN, native byte order.
 
     Raises
     ------
@@ -77,11 +78,11 @@ def read_frame(reference: FrameReference) -> Frame:
         As `describe_file`; also an index outside the stack, and NaN or infinite pixels.
     """
     with opened(reference) as frames:
-        return frames.read(reference.index)
+        return _section_of(frames.read(reference.index), reference)
 
 
 def iterate_frames(references: Iterable[FrameReference]) -> Iterator[Frame]:
-    """Yield the frames in order, one in memory at a time.
+    """Yield the frames (of references with a section, that section) in order, one in memory at a time.
 
     References to one file that follow each other share one open file: a stack of n pages is walked once,
     not n times.
@@ -92,7 +93,24 @@ def iterate_frames(references: Iterable[FrameReference]) -> Iterator[Frame]:
     for source, group in groupby(references, key=lambda reference: replace(reference, index=0)):
         with opened(source) as frames:
             for reference in group:
-                yield frames.read(reference.index)
+                yield _section_of(frames.read(reference.index), reference)
+
+
+def _section_of(frame: Frame, reference: FrameReference) -> Frame:
+    """The rows and columns that are meant, in an array of their own: sums run over neighbours in memory."""
+    if reference.section is None:
+        return frame
+    import numpy as np
+
+    part = frame[reference.section.index]
+    if part.size == 0:
+        raise PhotonbitsError(
+            f"the section of rows {reference.section.rows} and columns {reference.section.columns} has no pixel",
+            where=reference.path,
+            legal=f"rows and columns of a frame of {frame.shape[0]} x {frame.shape[1]}",
+            remedy="Correct the channels",
+        )
+    return np.ascontiguousarray(part)
 
 
 def list_readers() -> dict[str, tuple[str, ...]]:

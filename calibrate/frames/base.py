@@ -39,7 +39,8 @@ class FrameInfo:
     header : dict
         Normalised metadata; keys absent where the file is silent: ``kind`` (``"bright"``, ``"dark"``,
         ``"bias"`` or ``"scene"``), ``exposure_s``, ``temperature_c``, ``make``, ``model``, ``gain_setting``
-        (the camera's own scale), ``gain_header_e_per_dn``, ``cfa``, ``other_images``.
+        (the camera's own scale), ``gain_scale`` (``"iso"``), ``mode`` (of read-out), ``gain_header_e_per_dn``,
+        ``cfa``, ``other_images``.
     """
 
     path: Path

@@ -80,6 +80,7 @@ def fits_metadata(header: Any) -> dict[str, object]:
     if isinstance(model, str) and model.strip():
         found["model"] = model.strip()
     _gain(header, found)
+    _mode(header, found)
     _mosaic(header, found)
     return found
 
@@ -92,9 +93,23 @@ def _gain(header: Any, found: dict[str, object]) -> None:
             found["gain_header_e_per_dn"] = gain
         else:
             found["gain_setting"] = int(gain) if gain == int(gain) else gain
+    if "gain_setting" not in found:
+        speed = _number(header.get("ISOSPEED"))  # cameras with photographers' sensitivities
+        if speed is not None and speed > 0:
+            found |= {"gain_setting": int(speed) if speed == int(speed) else speed, "gain_scale": "iso"}
     conversion = _number(header.get("EGAIN"))
     if conversion is not None:
         found["gain_header_e_per_dn"] = conversion
+
+
+def _mode(header: Any, found: dict[str, object]) -> None:
+    """READOUTM or READMODE, a name or a number, in lower case: programs differ in their capitals."""
+    for keyword in ("READOUTM", "READMODE"):
+        value = header.get(keyword)
+        text = "" if value is None or isinstance(value, bool) else str(value).strip().lower()
+        if text:
+            found["mode"] = text
+            return
 
 
 def _mosaic(header: Any, found: dict[str, object]) -> None:

@@ -20,6 +20,7 @@ from calibrate.frames.base import (
     damaged,
 )
 from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.sections import MOSAICS
 
 if TYPE_CHECKING:
     from calibrate.captures.capture_set import FrameReference
@@ -102,7 +103,34 @@ def _metadata(page: Any) -> dict[str, object]:
     exposure = exif.get("ExposureTime") if isinstance(exif, dict) else page.tags.valueof("ExposureTime")
     if isinstance(exposure, tuple) and len(exposure) == 2 and exposure[1] and exposure[0] >= 0:
         header["exposure_s"] = exposure[0] / exposure[1]
+    # Photographic sensitivity, EXIF 2.32, tag 34855.
+    speed = exif.get("ISOSpeedRatings") if isinstance(exif, dict) else page.tags.valueof("ISOSpeedRatings")
+    speed = speed[0] if isinstance(speed, tuple) and speed else speed
+    if isinstance(speed, int) and speed > 0:
+        header |= {"gain_setting": speed, "gain_scale": "iso"}
+    mosaic = _mosaic(page)
+    if mosaic is not None:
+        header["cfa"] = mosaic
     return header
+
+
+def _mosaic(page: Any) -> str | None:
+    """Colours of the first four stored pixels: TIFF/EP tags 33421 and 33422, as DNG has them too.
+
+    DNG counts the pattern from the corner of its ActiveArea (tag 50829), which need not be the first stored pixel.
+    """
+    size, codes = page.tags.valueof("CFARepeatPatternDim"), page.tags.valueof("CFAPattern")
+    try:
+        colours = [{0: "R", 1: "G", 2: "B"}[code] for code in bytes(codes)]
+        height, width = (int(number) for number in size)
+    except (TypeError, ValueError, KeyError):
+        return None
+    area = page.tags.valueof("ActiveArea")
+    top, left = (int(area[0]), int(area[1])) if isinstance(area, tuple) and len(area) == 4 else (0, 0)
+    if (height, width) != (2, 2) or len(colours) != 4:
+        return None
+    shifted = "".join(colours[2 * ((row - top) % 2) + (column - left) % 2] for row in (0, 1) for column in (0, 1))
+    return shifted if shifted in MOSAICS else None
 
 
 class TiffFrames:

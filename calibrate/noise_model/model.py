@@ -10,27 +10,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calibrate.flags import flag
 from calibrate.noise_model import evaluate, tables
 from calibrate.noise_model.camera import Camera, Kind, check_charge
+from calibrate.noise_model.channels import (
+    ChannelModels,
+    channel_models,
+    combined_document,
+    interleaved_maps,
+    without_channels,
+)
+from calibrate.noise_model.credibility import credible_map
+from calibrate.noise_model.defect_kinds import unusable_pixels
+from calibrate.noise_model.given import READOUT_MAPS, given_values
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.hashing import sha256_of_file
 from calibrate.response import Response
 from calibrate.schema import (
-    PARAMETERS,
-    SCHEMA_NAME,
-    SCHEMA_VERSION,
+    DifferenceEntry,
     FitEntry,
     NoiseModelDocument,
     NonlinearityEntry,
     ParameterEntry,
 )
-from calibrate.store import Maps, read_document, write_document
+from calibrate.sections import ChannelLayout, cfa_layout
+from calibrate.store import DEFECTS, Maps, read_document, write_document
 
 FloatArray = NDArray[np.float64]
-
-#: Maps that the measurement itself needs; `prnu` and `dark_current_e_per_s` act before charge is collected.
-READOUT_MAPS = ("system_gain_dn_per_e", "read_noise_e", "offset_dn")
 
 
 @dataclass(frozen=True)
@@ -38,17 +43,18 @@ class NoiseModel:
     """A camera model with its uncertainties.
 
     ``y_e`` given to any method is collected charge in electrons: light times photo-response plus dark charge.
-    With maps the last two axes of the data must be the maps' (height, width).
+    With maps the last two axes of the data must be the maps' (height, width). With channels (colour filters, taps)
+    they are a frame, and every pixel is measured by its own channel's camera.
 
     Parameters
     ----------
     camera : Camera
-        The scalars (with maps: their averages over good pixels).
+        The scalars (with maps: their averages over good pixels; with channels: over all of them).
     document : NoiseModelDocument
         Everything the file holds, uncertainties and provenance included.
     maps : dict of ndarray (height, width) or None
         ``offset_dn``, ``read_noise_e``, ``system_gain_dn_per_e``, ``prnu``, ``dark_current_e_per_s`` and, where
-        measured, the standard error of each as ``NAME_std``.
+        measured, the standard error of each as ``NAME_std``, and ``defects`` (uint8).
     path, sha256
         The file it came from, None before it was saved.
     """
@@ -59,9 +65,11 @@ class NoiseModel:
     path: Path | None = None
     sha256: str | None = None
     _pixel_camera: Camera = field(init=False, repr=False, compare=False)
+    _channels: ChannelModels | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        pixel: dict[str, Any] = {name: self.maps[name] for name in READOUT_MAPS if self.maps and name in self.maps}
+        object.__setattr__(self, "_channels", channel_models(self.document, self.maps, NoiseModel.from_document))
+        pixel: dict[str, Any] = self.readout_maps if self._channels is None else {}
         object.__setattr__(self, "_pixel_camera", replace(self.camera, **pixel) if pixel else self.camera)
 
     # ---- making, loading, saving -------------------------------------------------------------------------
@@ -109,75 +117,18 @@ class NoiseModel:
         PhotonbitsError
             For a value outside its legal range, or maps of different shapes.
         """
-        if response is None:
-            response = Response()
-        elif isinstance(response, Mapping):
-            missing = [key for key in ("coefficients", "scale_dn") if key not in response]
-            if missing:
-                raise PhotonbitsError(
-                    f"response has no {missing[0]}", legal="a Response, or a mapping with coefficients and scale_dn"
-                )
-            response = Response("polynomial", tuple(response["coefficients"]), float(response["scale_dn"]))
-        elif not isinstance(response, Response):
-            raise PhotonbitsError(
-                f"response is {response!r}", legal="a Response, or a mapping with coefficients and scale_dn"
-            )
-        if full_well_e is not None:
-            if not 0 < full_well_e < np.inf:
-                raise PhotonbitsError(f"full_well_e is {full_well_e:g}", legal="a positive number of electrons")
-            if not system_gain_dn_per_e > 0:
-                raise PhotonbitsError(
-                    f"system_gain_dn_per_e is {system_gain_dn_per_e:g}", legal="a finite number above 0, in DN/e-"
-                )
-            response = replace(response, full_well_dn=system_gain_dn_per_e * full_well_e)
-        _check_given(bit_depth, white_clip_dn, black_clip_dn, dark_current_e_per_s)
-        top = 0 if bit_depth is None else max(0, 2**bit_depth - 1)
-        camera = Camera(
+        camera, document, arrays = given_values(
             kind=kind,
-            system_gain_dn_per_e=float(system_gain_dn_per_e),
-            read_noise_e=float(read_noise_e),
-            offset_dn=float(offset_dn),
+            system_gain_dn_per_e=system_gain_dn_per_e,
+            read_noise_e=read_noise_e,
+            offset_dn=offset_dn,
             bit_depth=bit_depth,
-            black_clip_dn=0 if black_clip_dn is None else int(black_clip_dn),
-            white_clip_dn=top if white_clip_dn is None else int(white_clip_dn),
+            white_clip_dn=white_clip_dn,
+            black_clip_dn=black_clip_dn,
+            full_well_e=full_well_e,
             response=response,
-        )
-        values = {
-            "system_gain_dn_per_e": camera.system_gain_dn_per_e,
-            "offset_dn": camera.offset_dn,
-            "read_noise_e": camera.read_noise_e,
-        }
-        if bit_depth is not None:
-            values["black_clip_dn"] = camera.black_clip_dn
-            values["white_clip_dn"] = camera.white_clip_dn
-        if full_well_e is not None:
-            values["full_well_e"] = full_well_e
-        if dark_current_e_per_s is not None:
-            values["dark_current_e_per_s"] = dark_current_e_per_s
-        parameters: dict[str, Any] = {
-            name: ParameterEntry(value=float(value), std=None, unit=PARAMETERS[name][0])
-            for name, value in values.items()
-        }
-        if response.form == "polynomial":
-            parameters["nonlinearity"] = NonlinearityEntry(
-                form="polynomial",
-                coefficients=response.coefficients,
-                std=tuple(0.0 for _ in response.coefficients),
-                scale_dn=response.scale_dn,
-                unit="1",
-            )
-        arrays = _checked_maps(maps)
-        shape = None if arrays is None else next(iter(arrays.values())).shape
-        fit = FitEntry(method="given values", model="given", flags=(flag("not_measured"),))
-        document = NoiseModelDocument.model_validate(
-            {
-                "schema": SCHEMA_NAME,
-                "schema_version": SCHEMA_VERSION,
-                "kind": kind,
-                "sensor": {"bit_depth": bit_depth, "shape": shape},
-                "parameters": parameters,
-                "fit": fit,
-            }
+            maps=maps,
+            dark_current_e_per_s=dark_current_e_per_s,
         )
         return cls(camera, document, arrays)
 
@@ -209,6 +160,45 @@ class NoiseModel:
             response=response,
         )
         return cls(camera, document, maps)
+
+    @classmethod
+    def from_channels(
+        cls,
+        models: Mapping[str, NoiseModel],
+        layout: ChannelLayout | str,
+        *,
+        shape: tuple[int, int] | None = None,
+        fit: FitEntry | None = None,
+        differences: Mapping[str, DifferenceEntry] | None = None,
+    ) -> NoiseModel:
+        """Noise model of a sensor with channels, from one model for each.
+
+        Parameters
+        ----------
+        models : mapping of str to NoiseModel
+            By channel: R, Gr, Gb and B for a Bayer mosaic, else the layout's names.
+        layout : ChannelLayout or str
+            A mosaic by its pattern, as ``"RGGB"``.
+        shape : (height, width), optional
+            Of the frames; needed for maps, and where the layout does not say it.
+        fit, differences : optional
+            How the whole was found (default: as the first channel), and tests of whether the channels differ.
+
+        Raises
+        ------
+        PhotonbitsError
+            If channels are missing, or are of different kinds or bit depths.
+        """
+        layout = cfa_layout(layout) if isinstance(layout, str) else layout
+        layout.check_cover()
+        if set(models) != set(layout.names):
+            raise PhotonbitsError(f"models of channels {', '.join(models)}", legal=", ".join(layout.names))
+        shape = shape or layout.shape
+        documents = {name: models[name].document for name in layout.names}
+        entry = fit or documents[layout.names[0]].fit
+        document = combined_document(documents, layout, shape, entry, differences)
+        maps = None if shape is None else interleaved_maps({n: m.maps for n, m in models.items()}, layout, shape)
+        return cls.from_document(document, maps)
 
     @classmethod
     def load(cls, path: str | Path) -> NoiseModel:
@@ -244,6 +234,61 @@ class NoiseModel:
         return self.camera.bit_depth
 
     @property
+    def channel_layout(self) -> ChannelLayout | None:
+        """Which pixels belong to which channel; None for a sensor without channels."""
+        return None if self._channels is None else self._channels.layout
+
+    def channel(self, name: str, *, maps: bool = False) -> NoiseModel:
+        """The model of one channel: its scalars, or with ``maps`` those of its own pixels as well.
+
+        Raises
+        ------
+        PhotonbitsError
+            If the model has no channel of that name.
+        """
+        if self._channels is None or name not in self._channels.models:
+            legal = "none: the model has no channels" if self._channels is None else ", ".join(self._channels.models)
+            raise PhotonbitsError(f"channel {name!r}", where=self.path, legal=legal)
+        model = self._channels.models[name]
+        return model if maps else replace(model, maps=None)
+
+    @property
+    def readout_maps(self) -> Maps:
+        """Maps that the pixels' cameras are made of: each the best guess where the map states its error.
+
+        ``system_gain_dn_per_e`` and ``read_noise_e`` with errors are drawn towards their means (`credible_map`), and
+        absent where the scalar is as good; ``offset_dn`` and maps without errors are as measured. With channels each
+        is drawn towards its own channel's mean.
+        """
+        if self._channels is not None:
+            return self._channels.readout_maps(self.map_shape)
+        maps = self.maps or {}
+        out: Maps = {}
+        for name in READOUT_MAPS:
+            if name not in maps:
+                continue
+            values, std = maps[name], maps.get(name + "_std")
+            if std is None or name == "offset_dn":
+                out[name] = values
+                continue
+            good = None if self.defects is None else self.defects == 0
+            scalar = float(getattr(self.camera, name))
+            guess, _ = credible_map(values, std, scalar, good, robust=name == "system_gain_dn_per_e")
+            if guess is not None:
+                out[name] = guess
+        return out
+
+    @property
+    def defects(self) -> NDArray[np.uint8] | None:
+        """Mask of defective pixels (height, width), a bit for each of `DEFECT_KINDS`; None where not looked for."""
+        return (self.maps or {}).get(DEFECTS)
+
+    @property
+    def unusable_pixels(self) -> NDArray[np.bool_] | None:
+        """Pixels whose codes say nothing about the light (cold, stuck); None without a defect map."""
+        return None if self.defects is None else unusable_pixels(self.defects)
+
+    @property
     def map_shape(self) -> tuple[int, int] | None:
         """(height, width) of the maps; None without maps."""
         if not self.maps:
@@ -252,8 +297,9 @@ class NoiseModel:
         return height, width
 
     def with_parameters(self, **changes: float | Response) -> NoiseModel:
-        """The same model with other camera scalars, for sensitivities; maps are dropped, the record is kept."""
-        return NoiseModel(replace(self.camera, **changes), self.document, None)  # type: ignore[arg-type]
+        """The same model with other camera scalars, for sensitivities: no maps, no channels, the record kept."""
+        camera = replace(self.camera, **changes)  # type: ignore[arg-type]
+        return NoiseModel(camera, without_channels(self.document), None)
 
     # ---- the distribution of a measurement ----------------------------------------------------------------
 
@@ -263,12 +309,15 @@ class NoiseModel:
         Raises
         ------
         PhotonbitsError
-            If a charge is negative (with shot noise) or not finite, does not fit the maps, or ``rng`` is no Generator.
+            If a charge is negative (with shot noise) or not finite, does not fit the maps or the channels, or ``rng``
+            is no Generator.
         """
         if not isinstance(rng, np.random.Generator):
             raise PhotonbitsError(f"rng is {rng!r}", legal="a numpy Generator, as numpy.random.default_rng(0)")
         y = np.asarray(y_e, dtype=np.float64)
         self._check(y)
+        if self._channels is not None:
+            return self._channels.evaluate(lambda model, part: model.sample(part, rng), y.shape, y)
         return self._pixel_camera.sample(y, rng)
 
     def log_pmf(self, z_dn: ArrayLike, y_e: ArrayLike) -> FloatArray:
@@ -279,6 +328,8 @@ class NoiseModel:
         z = np.asarray(z_dn, dtype=np.float64)
         y = np.asarray(y_e, dtype=np.float64)
         self._check(np.broadcast_to(y, np.broadcast_shapes(z.shape, y.shape)), y)
+        if self._channels is not None:
+            return self._channels.evaluate(NoiseModel.log_pmf, np.broadcast_shapes(z.shape, y.shape), z, y)
         camera = self._pixel_camera
         parameters = (camera.system_gain_dn_per_e, camera.read_noise_e, camera.offset_dn)
         shape = np.broadcast_shapes(z.shape, y.shape, *(np.shape(p) for p in parameters))
@@ -295,11 +346,11 @@ class NoiseModel:
 
     def mean_dn(self, y_e: ArrayLike) -> FloatArray:
         """E[Z | y] in DN, rounding and clipping in; the shape of ``y_e``."""
-        return self._moments(y_e)[0]
+        return self._moments(y_e, 0)
 
     def variance_dn2(self, y_e: ArrayLike) -> FloatArray:
         """Var[Z | y] in DN^2, rounding and clipping in; the shape of ``y_e``."""
-        return self._moments(y_e)[1]
+        return self._moments(y_e, 1)
 
     def conditional_entropy_bits(self, y_e: ArrayLike) -> FloatArray:
         """H(Z | Y = y) in bits (differential where ``bit_depth`` is None); the shape of ``y_e``.
@@ -312,6 +363,8 @@ class NoiseModel:
         """
         y = np.asarray(y_e, dtype=np.float64)
         self._check(y)
+        if self._channels is not None:
+            return self._channels.evaluate(NoiseModel.conditional_entropy_bits, y.shape, y)
         if self._pixel_camera.is_scalar:
             limit = evaluate.row_limit(self.camera, y)
             rows = evaluate.over_charges(y, lambda q: tables.entropies_bits(self.camera, q)[None], limit=limit)
@@ -319,7 +372,7 @@ class NoiseModel:
         return evaluate.entropies_by_pixel_class(self._pixel_camera, y)
 
     def code_table(self, y_e: ArrayLike) -> tables.CodeTable:
-        """p(z | y) at the charges ``y_e`` (one-dimensional) of the camera's scalars, maps left aside."""
+        """p(z | y) at the charges ``y_e`` (one-dimensional) of the camera's scalars, maps and channels left aside."""
         return tables.code_table(self.camera, np.asarray(y_e, dtype=np.float64))
 
     # ---- private ------------------------------------------------------------------------------------------
@@ -334,55 +387,17 @@ class NoiseModel:
                 remedy="Use frames of the calibrated size, or a model without maps",
             )
 
-    def _moments(self, y_e: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def _moments(self, y_e: ArrayLike, order: int) -> FloatArray:
+        """The mean (``order`` 0) or the variance (1)."""
         y = np.asarray(y_e, dtype=np.float64)
         self._check(y)
+        if self._channels is not None:
+            return self._channels.evaluate(lambda model, part: model._moments(part, order), y.shape, y)
         camera = self.camera
         if camera.bit_depth is None:
-            camera = self._pixel_camera
-            return evaluate.continuous_moments(camera, y)
+            return evaluate.continuous_moments(self._pixel_camera, y)[order]
         if self._pixel_camera.is_scalar:
             limit = evaluate.row_limit(camera, y)
             both = evaluate.over_charges(y, lambda values: np.stack(tables.moments(camera, values)), limit=limit)
-            return both[0], both[1]
-        return evaluate.pixel_moments(self._pixel_camera, y)
-
-
-def _check_given(
-    bit_depth: object, white_clip_dn: float | None, black_clip_dn: float | None, dark_current_e_per_s: float | None
-) -> None:
-    """Raise PhotonbitsError for given values that neither the camera nor the file's schema would name clearly."""
-    if bit_depth is not None and (isinstance(bit_depth, bool) or not isinstance(bit_depth, int | np.integer)):
-        raise PhotonbitsError(f"bit_depth is {bit_depth!r}", legal="a whole number, 1 to 32, or None for real values")
-    for name, code in (("white_clip_dn", white_clip_dn), ("black_clip_dn", black_clip_dn)):
-        if code is None:
-            continue
-        if not float(code).is_integer():
-            raise PhotonbitsError(f"{name} is {code:g}", legal="a whole number: a code of the converter")
-        if bit_depth is None:
-            raise PhotonbitsError(
-                f"{name} is {code:g} without a bit_depth", legal="None: real-valued measurements do not clip"
-            )
-    if dark_current_e_per_s is not None and not 0 <= dark_current_e_per_s < np.inf:
-        raise PhotonbitsError(
-            f"dark_current_e_per_s is {dark_current_e_per_s:g}", legal="a finite number 0 or more, in e-/s"
-        )
-
-
-def _checked_maps(maps: Mapping[str, ArrayLike] | None) -> Maps | None:
-    if not maps:
-        return None
-    arrays = {name: np.asarray(value, dtype=np.float64) for name, value in maps.items()}
-    shapes = {name: array.shape for name, array in arrays.items()}
-    if len(set(shapes.values())) != 1 or any(len(shape) != 2 for shape in shapes.values()):
-        raise PhotonbitsError(f"maps have shapes {shapes}", legal="one (height, width) for all maps")
-    known = (*READOUT_MAPS, "prnu", "dark_current_e_per_s")
-    for name, array in arrays.items():
-        if name.removesuffix("_std") not in known:
-            raise PhotonbitsError(f"unknown map {name!r}", legal=", ".join(known) + " and NAME_std")
-        if not np.all(np.isfinite(array)):
-            raise PhotonbitsError(
-                f"map {name} holds {int(np.sum(~np.isfinite(array)))} values that are NaN or infinite",
-                legal="finite numbers",
-            )
-    return arrays
+            return np.asarray(both[order])
+        return evaluate.pixel_moments(self._pixel_camera, y)[order]

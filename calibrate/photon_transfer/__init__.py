@@ -9,17 +9,17 @@ import numpy as np
 
 from calibrate.captures import load_captures, split_by_gain_setting
 from calibrate.captures.capture_set import CaptureSet
-from calibrate.level_statistics import LevelStatistics, measure_levels
+from calibrate.level_statistics import LevelStatistics, measure_levels, reject_outliers
 from calibrate.noise_model import NoiseModel
 from calibrate.photon_transfer.assemble import build_document
 from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table
 from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
 from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
+from calibrate.photon_transfer.rounding import rounded_moments
 from calibrate.photon_transfer.saturation import find_saturation
-from calibrate.pixel_maps import ScalarFit, measure_maps
+from calibrate.pixel_maps import MeasuredMaps, ScalarFit, measure_maps, record_maps
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.response import Response
-from calibrate.store import Maps
 
 __all__ = ["fit_noise_model"]
 
@@ -64,7 +64,7 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
         data = from_table(captures)
         rounding = 0.0 if bit_depth is None else ROUNDING_VARIANCE_DN2
     else:
-        levels = measure_levels(captures)
+        levels = reject_outliers(measure_levels(captures))
         integer = all(level.code_bits or level.maximum_code == 0 for level in levels)
         if integer and bit_depth is None:
             guessed = bit_depth = _guess_bit_depth(levels)
@@ -73,12 +73,13 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
             bit_depth = None
         data = from_levels(captures, levels, _white_clip(levels, bit_depth))
     choice = _converged_fit(data, rounding, captures.root)
+    data = choice.data
     saturation = find_saturation(data, choice.chosen)
-    measured = _measure_maps(captures, data, choice, rounding) if maps else None
-    document = build_document(
-        replace(captures, bit_depth=bit_depth), levels, data, choice, saturation, guessed, measured
-    )
-    return NoiseModel.from_document(document, measured)
+    measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None
+    document = build_document(replace(captures, bit_depth=bit_depth), levels, data, choice, saturation, guessed, None)
+    if measured is None:
+        return NoiseModel.from_document(document)
+    return NoiseModel.from_document(record_maps(document, measured), measured.with_defects())
 
 
 def _converged_fit(data: PhotonTransferData, rounding: float, where: object) -> Choice:
@@ -115,7 +116,13 @@ def _white_clip(levels: tuple[LevelStatistics, ...], bit_depth: int | None) -> f
     return float(2**bit_depth - 1)
 
 
-def _measure_maps(captures: CaptureSet, data: PhotonTransferData, choice: Choice, rounding: float) -> Maps:
+def _measure_maps(
+    captures: CaptureSet,
+    levels: tuple[LevelStatistics, ...],
+    data: PhotonTransferData,
+    choice: Choice,
+    rounding: float,
+) -> MeasuredMaps:
     if captures.points:
         raise PhotonbitsError("a table of points has no pixels", where=captures.root, remedy="Fit it with --no-maps")
     layout, theta = choice.chosen.layout, choice.chosen.theta
@@ -124,13 +131,23 @@ def _measure_maps(captures: CaptureSet, data: PhotonTransferData, choice: Choice
     response = Response("polynomial", tuple(float(c) for c in curve), layout.scale_dn) if curve.size else Response()
     used = data.used_bright
     rate = layout.get(theta, "dark_rate") / gain if layout.index("dark_rate") is not None else None
+    offset, still = layout.get(theta, "offset"), max(layout.get(theta, "dark_variance"), 0.0)
+    dark_rounding = 0.0
+    if rounding > 0:
+        pattern = np.array([data.offset_variance_dn2])
+        dark_rounding = float(rounded_moments(np.array([offset]), np.array([still]), pattern)[1][0]) - still
+    u = response.inverse(data.mean_dn[used] - offset)
+    plain = response.derivative(u) ** 2 * (gain * u + still) + rounding
+    ratio = choice.chosen.residuals.fitted_variance[used] / np.maximum(plain, 1e-300)
     fit = ScalarFit(
         system_gain_dn_per_e=gain,
-        offset_dn=layout.get(theta, "offset"),
+        offset_dn=offset,
         dark_current_e_per_s=rate,
-        read_noise_e=float(np.sqrt(max(layout.get(theta, "dark_variance"), 0.0)) / gain),
+        read_noise_e=float(np.sqrt(still) / gain),
         response=response,
         bright_range_dn=(float(np.min(data.mean_dn[used])) - 1, float(np.max(data.mean_dn[used])) + 1),
         rounding_dn2=rounding,
+        dark_rounding_dn2=dark_rounding,
+        variance_ratio=tuple(zip(data.mean_dn[used].tolist(), ratio.tolist(), strict=True)),
     )
-    return measure_maps(captures, fit)
+    return measure_maps(captures, fit, [level.frame_means_dn for level in levels])

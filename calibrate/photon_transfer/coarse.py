@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 
 #: Dark noise, DN, below which the profile is taken: rounding adds 1/12 to better than 1 % above.
 COARSE_NOISE_DN = 0.55
-_POINTS = 33
+_POINTS = 17
 
 
 def with_profiled_dark_noise(fit: Candidate, data: PhotonTransferData, shape: FloatArray) -> Candidate:
@@ -37,7 +37,9 @@ def with_profiled_dark_noise(fit: Candidate, data: PhotonTransferData, shape: Fl
     least = float(np.sqrt(LEAST_DARK_VARIANCE_DN2))
     near = np.clip(own + quadratic * np.array([-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0]), least, 0.8)
     noises = np.unique(np.concatenate([np.geomspace(least, 0.8, _POINTS), near]))
-    path = [_held(fit, position, noise**2, data, shape) for noise in noises]
+    path: list[Candidate] = []
+    for noise in noises:  # each from the one before, which is near
+        path.append(_held(path[-1] if path else fit, position, noise**2, data, shape))
     cost = np.array([point.deviance + point.log_determinant for point in path])
     inside = np.flatnonzero(cost <= cost.min() + 1.0)
     low, high = _crossing(noises, cost, inside[0], -1), _crossing(noises, cost, inside[-1], +1)

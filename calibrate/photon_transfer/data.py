@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,10 @@ BoolArray = NDArray[np.bool_]
 
 #: Share of pixels at a clip, above that of the darks, from which a level's variance is no longer its own.
 CLIPPED_FRACTION = 1e-4
+#: The same where exact moments can take its place: a frame whose pixels differ less than their noise.
+CORRECTABLE_FRACTION = 0.02
+_EVEN_FRAME = 0.25  # of the temporal variance
+_NORMAL_SKEWNESS = 0.05
 #: Where saturation is a roll-off and not a clip: share of the saturation signal up to which levels are used.
 ROLL_OFF_RANGE = 0.9
 
@@ -50,6 +55,17 @@ class PhotonTransferData:
     saturates : {"clip", "roll_off", "no"}
     offset_variance_dn2 : float
         Fixed pattern of the offset over pixels.
+    black_clip_dn : float or None
+        Lowest code; None for real values.
+    black_fraction : ndarray
+        Share of a level's pixels at that code.
+    spatial_variance_dn2, noise_signal_dn3 : ndarray
+        Of shading and fixed pattern; covariance over pixels of the noise's square with the signal.
+    gain_pattern : float
+        Relative variance of the gain over pixels, K_i against K, where it could be told from that of the light.
+    mean_shift_dn, variance_shift_dn2 : ndarray
+        What rounding, the black clip and the spread of the light over the frame add to a bright level's first-order
+        prediction; found on the way by the fit.
     """
 
     bright: BoolArray
@@ -69,7 +85,14 @@ class PhotonTransferData:
     known_errors: bool
     white_clip_dn: float | None
     saturates: str
-    offset_variance_dn2: float = 0.0
+    offset_variance_dn2: float
+    black_clip_dn: float | None
+    black_fraction: FloatArray
+    spatial_variance_dn2: FloatArray
+    noise_signal_dn3: FloatArray
+    gain_pattern: float
+    mean_shift_dn: FloatArray
+    variance_shift_dn2: FloatArray
 
     @property
     def used_bright(self) -> BoolArray:
@@ -157,8 +180,24 @@ def from_levels(
         white_clip_dn=white_clip_dn,
         saturates="no",
         offset_variance_dn2=_offset_variance(darks),
+        black_clip_dn=None if white_clip_dn is None else 0.0,
+        black_fraction=np.array([level.minimum_fraction if level.minimum_code <= 0 else 0.0 for level in ordered]),
+        spatial_variance_dn2=np.array(
+            [_mean(pair.spatial_covariance_dn2 for pair in level.pairs) for level in ordered]
+        ),
+        noise_signal_dn3=np.array(
+            [_mean(pair.noise_signal_covariance_dn3 for pair in level.pairs) for level in ordered]
+        ),
+        gain_pattern=0.0,
+        mean_shift_dn=np.zeros(len(ordered)),
+        variance_shift_dn2=np.zeros(len(ordered)),
     )
     return _mark_saturation(data, offset, where)
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return float(np.mean(listed)) if listed else 0.0
 
 
 def _offset_variance(darks: list[LevelStatistics]) -> float:
@@ -203,6 +242,14 @@ def from_table(captures: CaptureSet) -> PhotonTransferData:
         known_errors=False,
         white_clip_dn=None,
         saturates="no",
+        offset_variance_dn2=0.0,
+        black_clip_dn=None,
+        black_fraction=np.zeros(n),
+        spatial_variance_dn2=np.zeros(n),
+        noise_signal_dn3=np.zeros(n),
+        gain_pattern=0.0,
+        mean_shift_dn=np.zeros(n),
+        variance_shift_dn2=np.zeros(n),
     )
     return _drop_outliers(_mark_saturation(data, 0.0, captures.root), captures.root)
 
@@ -224,8 +271,12 @@ def _clipped(level: LevelStatistics, white_clip_dn: float | None) -> float:
 def _mark_saturation(data: PhotonTransferData, offset: float, where: object) -> PhotonTransferData:
     """Leave out clipped levels, and those past the variance's roll-off."""
     excess = data.clipped_fraction - np.min(data.clipped_fraction)
-    usable = ~(data.bright & (excess > CLIPPED_FRACTION))
-    saturates = "no" if np.all(usable) else "clip"
+    # Signal over noise squared is the charge where light rules the noise: its root is one over the skewness.
+    noise = np.sqrt(np.maximum(np.nan_to_num(data.variance_dn2), 1e-12))
+    even = data.spatial_variance_dn2 < _EVEN_FRAME * noise**2
+    even &= noise < _NORMAL_SKEWNESS * np.maximum(data.mean_dn - offset, 0.0)
+    usable = ~(data.bright & (excess > np.where(even, CORRECTABLE_FRACTION, CLIPPED_FRACTION)))
+    saturates = "clip" if np.any(data.bright & (excess > CLIPPED_FRACTION)) else "no"
     rows = np.flatnonzero(data.bright & np.isfinite(data.variance_dn2))
     if rows.size:
         peak = rows[np.argmax(data.variance_dn2[rows])]

@@ -50,6 +50,12 @@ def raise_flags(
     if guessed_bit_depth is not None:
         largest = int(max(level.maximum_code for level in levels))
         out.append(flag("bit_depth_guessed", bit_depth=guessed_bit_depth, largest=largest))
+    third = choice.third
+    if third.skewness_ratio - 1 > max(FLAGS["excess_noise_suspected"].threshold or 0, 5 * third.skewness_ratio_std):
+        out.append(flag("excess_noise_suspected", ratio=third.skewness_ratio, error=third.skewness_ratio_std))
+    if data.gain_pattern > 0:
+        percent = 100 * float(np.sqrt(data.gain_pattern))
+        out.append(flag("gain_pattern", percent=percent, shift_percent=100 * data.gain_pattern))
     light = 100 * fit.nuisance.light
     if light > (FLAGS["light_scatter"].threshold or 0):
         out.append(flag("light_scatter", percent=light))
@@ -91,14 +97,16 @@ def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, 
             sigmas = spread / np.sqrt(max(2 * variance / level.n_pixels, 1e-12))
     if worst > (FLAGS["drift"].threshold or 0) and sigmas > 5:
         out.append(flag("drift", percent=worst, sigmas=sigmas))
+    struck = [level for level in levels if level.rejected_fraction > (FLAGS["outliers"].threshold or 0)]
+    if struck:
+        worst_share = max(level.rejected_fraction for level in struck)
+        out.append(flag("outliers", n_levels=len(struck), percent=100 * worst_share))
     # Where light rules the noise: in the dark a heavy tail is the read noise of hot pixels.
-    lit = data.used_bright & (
-        choice.chosen.residuals.fitted_variance > (FLAGS["outliers"].threshold or 0) * 4 * max(noise**2, 1 / 12)
-    )
-    wild = lit & (data.kurtosis > 3.0 * (FLAGS["outliers"].threshold or 0) + 10 * np.sqrt(24.0 / data.variance_samples))
+    heavy = FLAGS["heavy_tails"].threshold or 0
+    lit = data.used_bright & (choice.chosen.residuals.fitted_variance > heavy * 4 * max(noise**2, 1 / 12))
+    wild = lit & (data.kurtosis > 3.0 * heavy + 10 * np.sqrt(24.0 / data.variance_samples))
     if np.any(wild):
-        worst_kurtosis = float(np.max(data.kurtosis[wild]))
-        out.append(flag("outliers", n_levels=int(np.sum(wild)), kurtosis=worst_kurtosis))
+        out.append(flag("heavy_tails", n_levels=int(np.sum(wild)), kurtosis=float(np.max(data.kurtosis[wild]))))
     correlations = [rho for level in darks for rho in level.neighbour_correlation if level.pairs]
     if correlations:
         n_pixels = sum(level.n_pixels * len(level.pairs) for level in darks)

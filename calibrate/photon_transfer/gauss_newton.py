@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.stats import t as student
 
 from calibrate.photon_transfer.data import PhotonTransferData
 from calibrate.photon_transfer.likelihood import (
@@ -138,14 +139,11 @@ def fit_candidate(
         jacobian[:, fixed] = 0.0
     w = weights(r, *error_covariance(theta, layout, data, nuisance, shape))
     white, columns = whiten(r, w), whiten_columns(r, w, jacobian)
-    norm = np.linalg.norm(columns, axis=0)
-    norm[norm == 0] = 1.0
-    covariance = np.linalg.pinv((columns / norm).T @ (columns / norm)) / np.outer(norm, norm)
     return Candidate(
         name,
         layout,
         theta,
-        covariance,
+        _covariance(columns),
         nuisance,
         float(white @ white),
         white.size - theta.size,
@@ -153,6 +151,40 @@ def fit_candidate(
         r,
         w.log_determinant,
     )
+
+
+def _covariance(columns: FloatArray) -> FloatArray:
+    norm = np.linalg.norm(columns, axis=0)
+    norm[norm == 0] = 1.0
+    return np.asarray(np.linalg.pinv((columns / norm).T @ (columns / norm)) / np.outer(norm, norm))
+
+
+def widened_for_scatter(fit: Candidate, data: PhotonTransferData, shape: FloatArray) -> FloatArray:
+    """The covariance with every standard error widened so that 1.96 of it hold 95 %, though scatter is estimated.
+
+    Notes
+    -----
+    Satterthwaite: a variance of which the share d ln Var / d ln s^2 comes from a scatter s^2 known with nu degrees of
+    freedom has nu / share^2 of its own; the factor is Student's quantile over the normal one.
+    """
+    n_bright = int(np.sum(fit.residuals.has_mean & data.bright))
+    n_dark = int(np.sum(fit.residuals.has_mean & data.dark))
+    freedom = {"light": n_bright - 1 - fit.layout.degree, "offset_dn": n_dark - 1 - int(data.has_dark_exposures)}
+    jacobian = jacobian_of(stacked_residuals(fit.layout, data), fit.theta, difference_steps(fit.theta, fit.layout))
+
+    def variances(nuisance: Nuisance) -> FloatArray:
+        w = weights(fit.residuals, *error_covariance(fit.theta, fit.layout, data, nuisance, shape))
+        return np.diag(_covariance(whiten_columns(fit.residuals, w, jacobian)))
+
+    loss = np.zeros(fit.theta.size)  # one over the degrees of freedom
+    for field, dof in freedom.items():
+        scatter = getattr(fit.nuisance, field)
+        if scatter > 0 and dof >= 1:
+            up, down = (variances(replace(fit.nuisance, **{field: scatter * step})) for step in (1.1, 1 / 1.1))
+            share = np.log(np.maximum(up, 1e-300) / np.maximum(down, 1e-300)) / (4 * np.log(1.1))
+            loss += np.clip(share, 0.0, 1.0) ** 2 / dof
+    factor = student.ppf(0.975, 1 / np.maximum(loss, 1e-6)) / student.ppf(0.975, 1e6)
+    return np.asarray(fit.covariance * np.outer(factor, factor))
 
 
 def _descend(step: FloatArray, theta: FloatArray, layout: Layout, data: PhotonTransferData, w: Weights) -> FloatArray:
@@ -208,9 +240,20 @@ def _estimate_scatter(
     if layout.index("responsivity") is not None and int(np.sum(data.used_bright)) >= FEWEST_LEVELS_FOR_SCATTER:
         nuisance = _search(objective, nuisance, "light", _LIGHT_SCATTER_RANGE)
     if int(np.sum(data.dark)) >= 4:
-        top = float(np.log10(max(np.ptp(data.mean_dn[data.dark]), 1e-3)) + 0.5)
+        top = float(np.log10(max(_offset_range(data), 1e-3)))
         nuisance = _search(objective, nuisance, "offset_dn", (top - 5.0, top))
     return nuisance
+
+
+def _offset_range(data: PhotonTransferData) -> float:
+    """Three times what is left of the darks' means about a straight line in exposure: more scatter there cannot be.
+
+    Without such a limit a fit of coarse codes may put the offset one code off and call the difference scatter.
+    """
+    mean, exposure = data.mean_dn[data.dark], data.exposure_s[data.dark]
+    if data.has_dark_exposures:
+        mean = mean - np.polyval(np.polyfit(exposure, mean, 1), exposure)
+    return float(3 * np.std(mean))
 
 
 def _search(

@@ -23,11 +23,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrate.photon_transfer.clipping import code_moments, is_near
 from calibrate.photon_transfer.data import PhotonTransferData
-from calibrate.photon_transfer.rounding import rounded_moments
+from calibrate.photon_transfer.rounding import NEGLIGIBLE_VARIANCE_DN2, rounded_moments
 
 FloatArray = NDArray[np.float64]
 ROUNDING_VARIANCE_DN2 = 1.0 / 12.0
+#: DN per electron above which single electrons of dark charge show between coarse codes.
+_COARSE_GAIN = 0.02
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,16 @@ class Weights:
 
 def polynomial(coefficients: FloatArray, scale: float, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """f(u), f'(u), f''(u) of the response curve, linear below 0, not checked for falling."""
+    if coefficients.size == 0:
+        return u, np.ones_like(u), np.zeros_like(u)
     x = np.maximum(u, 0.0) / scale
-    value, slope, bend = np.ones_like(x), np.ones_like(x), np.zeros_like(x)
-    for power, coefficient in enumerate(coefficients, start=1):
-        value = value + coefficient * x**power
-        slope = slope + (power + 1) * coefficient * x**power
-        bend = bend + (power + 1) * power * coefficient * x ** (power - 1) / scale
-    return u * value, slope, np.where(u > 0, bend, 0.0)
+    value, slope, bend = (np.zeros_like(x) for _ in range(3))
+    for power in range(coefficients.size, 0, -1):  # Horner's scheme: powers are slow
+        coefficient = float(coefficients[power - 1])
+        value = (value + coefficient) * x
+        slope = (slope + (power + 1) * coefficient) * x
+        bend = bend * x + (power + 1) * power * coefficient
+    return u * (1.0 + value), 1.0 + slope, np.where(u > 0, bend / scale, 0.0)
 
 
 def invert(coefficients: FloatArray, scale: float, v: FloatArray) -> FloatArray:
@@ -105,28 +111,37 @@ def invert(coefficients: FloatArray, scale: float, v: FloatArray) -> FloatArray:
         return u
     for _ in range(12):
         value, slope, _ = polynomial(coefficients, scale, u)
-        u = u - (value - v) / np.maximum(slope, 0.05)
+        step = (value - v) / np.maximum(slope, 0.05)
+        u = u - step
+        if np.max(np.abs(step)) < 1e-12 * scale:
+            break
     return u
 
 
 def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Residuals:
     """Measured minus predicted, for every level that the fit uses."""
-    gain, w = layout.get(theta, "gain"), layout.get(theta, "dark_variance")
     offset = layout.get(theta, "offset")
+    gain, w = layout.get(theta, "gain"), layout.get(theta, "dark_variance")
     coefficients = layout.coefficients(theta)
-    dark_rate = layout.get(theta, "dark_rate")
     exposure = np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
     light = np.where(np.isfinite(data.light), data.light, 0.0)
-    x = layout.get(theta, "responsivity") * light + dark_rate * exposure
-    fitted_mean = offset + polynomial(coefficients, layout.scale_dn, x)[0]
+    x = layout.get(theta, "responsivity") * light + layout.get(theta, "dark_rate") * exposure
+    fitted_mean = offset + polynomial(coefficients, layout.scale_dn, x)[0] + data.mean_shift_dn
     # Brights: the light at the level's own mean; darks: the model's own dark signal.
-    seen = np.where(data.bright, invert(coefficients, layout.scale_dn, data.mean_dn - offset), x)
+    own = invert(coefficients, layout.scale_dn, data.mean_dn - offset - data.mean_shift_dn)
+    seen = np.where(data.bright, own, x)
     slope = polynomial(coefficients, layout.scale_dn, seen)[1]
-    fitted_variance = slope**2 * (gain * seen + w) + layout.rounding_dn2
-    dark = data.dark
-    if layout.rounding_dn2 > 0 and np.any(dark):
-        pattern = np.full(int(np.sum(dark)), data.offset_variance_dn2)
-        rounded = rounded_moments(fitted_mean[dark], gain * x[dark] + w, pattern)
+    shot_gain = np.where(data.bright, gain * (1 + data.gain_pattern), gain)
+    fitted_variance = slope**2 * (shot_gain * seen + w) + layout.rounding_dn2 + data.variance_shift_dn2
+    dark = np.flatnonzero(data.dark)
+    if layout.rounding_dn2 > 0 and dark.size:
+        charged = gain * np.maximum(x[dark], 0.0) + w
+        pattern = np.full(dark.size, data.offset_variance_dn2)
+        rounded = rounded_moments(fitted_mean[dark], charged, pattern)
+        one_by_one = needs_code_sums(theta, layout, data, fitted_mean[dark], x[dark])
+        if np.any(one_by_one):
+            exact = dark_moments(theta, layout, data, x[dark[one_by_one]])
+            rounded[0][one_by_one], rounded[1][one_by_one] = exact[0], exact[1]
         fitted_mean[dark], fitted_variance[dark] = rounded
     used = data.used_bright | data.dark
     has_mean = used & (data.dark | (layout.index("responsivity") is not None))
@@ -142,6 +157,72 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     )
 
 
+def needs_code_sums(
+    theta: FloatArray, layout: Layout, data: PhotonTransferData, mean: FloatArray, dark_signal: FloatArray
+) -> NDArray[np.bool_]:
+    """Darks near the lowest code, and those whose few electrons are coarser than the noise."""
+    gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
+    shot = gain * np.maximum(dark_signal, 0.0)
+    near = is_near(mean, w + shot, np.full(mean.size, data.offset_variance_dn2), data.black_clip_dn)
+    few = (w < NEGLIGIBLE_VARIANCE_DN2) & (gain > _COARSE_GAIN) & (shot > 1e-4)
+    return np.asarray(near | few)
+
+
+def dark_moments(
+    theta: FloatArray, layout: Layout, data: PhotonTransferData, dark_signal: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Mean and cumulants of darks by sums over codes; ``dark_signal`` in DN."""
+    gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
+    same = np.ones(dark_signal.size)
+    offset = layout.get(theta, "offset")
+    low = data.black_clip_dn if data.black_clip_dn is not None and offset - 8 * np.sqrt(w) < 40 else None
+    return code_moments(
+        offset * same + np.minimum(dark_signal, 0.0),
+        w * same,
+        np.maximum(dark_signal, 0.0) / max(gain, 1e-9),
+        gain,
+        data.offset_variance_dn2 * same,
+        low,
+    )
+
+
+@dataclass(frozen=True)
+class Cumulants:
+    """Temporal cumulants 2 to 4 of one pixel of every level under the model, and dV/dm."""
+
+    variance: FloatArray
+    third: FloatArray
+    fourth: FloatArray
+    variance_by_mean: FloatArray
+    slope: FloatArray
+
+
+def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cumulants:
+    """What the errors of means and variances follow from; never from the observed variance."""
+    gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
+    offset = layout.get(theta, "offset")
+    coefficients = layout.coefficients(theta)
+    exposure = np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
+    dark_signal = layout.get(theta, "dark_rate") * exposure
+    own = invert(coefficients, layout.scale_dn, data.mean_dn - offset - data.mean_shift_dn)
+    seen = np.where(data.bright, own, dark_signal)
+    shot_signal = np.maximum(seen, 0.0)
+    _, slope, bend = polynomial(coefficients, layout.scale_dn, seen)
+    variance = slope**2 * (gain * shot_signal + w) + layout.rounding_dn2
+    third = slope**3 * gain**2 * shot_signal + 3 * slope**2 * bend * (gain * shot_signal + w) ** 2
+    fourth = slope**4 * gain**3 * shot_signal
+    dark = np.flatnonzero(data.dark)
+    if layout.rounding_dn2 > 0 and dark.size:
+        one_by_one = dark[needs_code_sums(theta, layout, data, offset + dark_signal[dark], dark_signal[dark])]
+        if one_by_one.size:
+            exact = dark_moments(theta, layout, data, dark_signal[one_by_one])
+            variance[one_by_one], third[one_by_one], fourth[one_by_one] = exact[1:]
+    variance = np.maximum(variance, 1e-9 * np.max(variance))  # a noiseless level has no infinite weight
+    # dV/dm through dV/du, for brights; a dark's prediction does not use its own mean.
+    by_mean = (2 * slope * bend * (gain * seen + w) + slope**2 * gain) / np.maximum(slope, 0.05)
+    return Cumulants(variance, third, fourth, np.where(data.bright, by_mean, 0.0), slope)
+
+
 def error_covariance(
     theta: FloatArray, layout: Layout, data: PhotonTransferData, nuisance: Nuisance, shape_factor: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -150,27 +231,15 @@ def error_covariance(
     ``shape_factor`` (n_levels,) is the measured kurtosis of the differences over that of the model: pixels
     with different noise make a variance less certain.
     """
-    gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
-    offset = layout.get(theta, "offset")
-    coefficients = layout.coefficients(theta)
-    exposure = np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
-    dark_signal = layout.get(theta, "dark_rate") * exposure
-    seen = np.where(data.bright, invert(coefficients, layout.scale_dn, data.mean_dn - offset), dark_signal)
-    shot_signal = np.maximum(seen, 0.0)
-    _, slope, bend = polynomial(coefficients, layout.scale_dn, seen)
-    variance = slope**2 * (gain * shot_signal + w) + layout.rounding_dn2
-    variance = np.maximum(variance, 1e-9 * np.max(variance))  # a noiseless level has no infinite weight
-    kappa3 = slope**3 * gain**2 * shot_signal
-    kappa4 = slope**4 * gain**3 * shot_signal
-    mean_variance = variance / data.mean_samples
-    mean_cross = kappa3 / data.mean_samples
-    spread = (2 * variance**2 * shape_factor + kappa4 / 2) / data.variance_samples * nuisance.variance_excess
-    # dV/dm through dV/du, for brights; a dark's prediction does not use its own mean.
-    by_mean = (2 * slope * bend * (gain * seen + w) + slope**2 * gain) / np.maximum(slope, 0.05)
-    by_mean = np.where(data.bright, by_mean, 0.0)
+    model = cumulants(theta, layout, data)
+    by_mean = model.variance_by_mean
+    mean_variance = model.variance / data.mean_samples
+    mean_cross = model.third / data.mean_samples
+    spread = (2 * model.variance**2 * shape_factor + model.fourth / 2) / data.variance_samples
+    spread = np.maximum(spread, 1e-3 * model.variance**2 / data.variance_samples) * nuisance.variance_excess
     own = mean_variance + nuisance.offset_dn**2
     light = np.where(np.isfinite(data.light), data.light, 0.0)
-    scatter = nuisance.light * slope * layout.get(theta, "responsivity") * light
+    scatter = nuisance.light * model.slope * layout.get(theta, "responsivity") * light
     var_m = own + scatter**2
     cov = mean_cross - by_mean * own
     var_v = spread - 2 * by_mean * mean_cross + by_mean**2 * own

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 _HARMONICS = 8
-_NEGLIGIBLE_VARIANCE_DN2 = 1.3  # exp(-2 pi^2 1.3) = 7e-12: Sheppard's 1/12 is exact to the last digit that matters
+NEGLIGIBLE_VARIANCE_DN2 = 1.3  # exp(-2 pi^2 1.3) = 7e-12: Sheppard's 1/12 is exact to the last digit that matters
 
 
 def rounded_moments(
@@ -46,6 +46,16 @@ def rounded_moments(
     and Var = s^2 + 2 Cov(W, e) + E[e^2] - E[e]^2 (Widrow and Kollar 2008, chapter 4). Averaging over pixels
     multiplies every harmonic k by exp(-2 pi^2 k^2 d^2).
     """
+    out = mean_dn.copy(), variance_dn2 + 1.0 / 12.0
+    coarse = np.flatnonzero(variance_dn2 < NEGLIGIBLE_VARIANCE_DN2)
+    if coarse.size:
+        out[0][coarse], out[1][coarse] = _coarse(mean_dn[coarse], variance_dn2[coarse], offset_variance_dn2[coarse])
+    return out
+
+
+def _coarse(
+    mean_dn: FloatArray, variance_dn2: FloatArray, offset_variance_dn2: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     s2 = np.clip(variance_dn2, 1e-6, None)
     k = np.arange(1, _HARMONICS + 1, dtype=np.float64)
     sign = (-1.0) ** k
@@ -67,8 +77,4 @@ def rounded_moments(
     )
     mean_square = 0.5 * np.sum(weight * product, axis=1)
     exact = s2 + 2 * covariance + square - mean_square
-    coarse = variance_dn2 < _NEGLIGIBLE_VARIANCE_DN2
-    return (
-        np.where(coarse, mean_dn + shift, mean_dn),
-        np.where(coarse, exact + (variance_dn2 - s2), variance_dn2 + 1.0 / 12.0),
-    )
+    return mean_dn + shift, exact + (variance_dn2 - s2)

@@ -1,4 +1,4 @@
-"""Pictures of per-pixel maps: image above, histogram of all pixels beneath."""
+"""Pictures of per-pixel maps, image above, histogram of all pixels beneath; where defects lie, and how maps repeat."""
 
 from __future__ import annotations
 
@@ -9,17 +9,32 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from calibrate.noise_model import NoiseModel
+from calibrate.noise_model.defect_kinds import DEFECT_KINDS
 from calibrate.plumbing import figures as style
+from calibrate.plumbing.html import Block, Column, Paragraph, Table
+from calibrate.report.numbers import significant
 from calibrate.report.words import LABELS
+from calibrate.schema import DefectsEntry, RepeatabilityEntry
+from calibrate.store import DEFECTS
 
 FloatArray = NDArray[np.float64]
 
-#: Largest side of a map in a page: enough for its printed size, and a page stays under a megabyte.
-MAP_PIXELS = 384
+#: Largest side of a map in a page: enough for its printed size. Noise hardly compresses: five maps are 1.5 MB.
+MAP_PIXELS = 300
 _LOG_SCALE = ("read_noise_e", "dark_current_e_per_s")
 _WIDTH_PX = 340
 _COLOURS = {"prnu": "PuOr_r", "read_noise_e": "viridis"}
-_TITLES = {"prnu": "Photo-response"}
+_TITLES = {"prnu": "Photo-response", "system_gain_dn_per_e": "Pixel gain", DEFECTS: "Defects"}
+#: Colour and shape of each kind of defect: told apart without colour, too.
+_MARKS = {
+    "hot": (style.ORANGE, "^"),
+    "cold": (style.BLUE, "v"),
+    "stuck": (style.INK, "s"),
+    "noisy": (style.GREEN, "o"),
+    "telegraph": (style.PINK, "D"),
+}
+_MOST_MARKS = 2000
 _UNITS = {
     "prnu": "%",
     "offset_dn": "DN",
@@ -30,10 +45,10 @@ _UNITS = {
 
 
 def map_names(maps: dict[str, FloatArray] | None) -> list[str]:
-    """Maps to show, the usual ones first; their standard errors are left out."""
+    """Maps to show, the usual ones first; standard errors are left out, and defects where there are none."""
     if not maps:
         return []
-    shown = [name for name in maps if not name.endswith("_std")]
+    shown = [name for name in maps if not name.endswith("_std") and (name != DEFECTS or np.any(maps[name]))]
     order = list(_UNITS)
     usual = ("offset_dn", "read_noise_e", "prnu")
     return sorted(
@@ -55,8 +70,10 @@ def map_unit(name: str) -> str:
 def draw_map(values: FloatArray, name: str, *, limit: int = MAP_PIXELS) -> Figure:
     """One map as an image, at most `limit` pixels a side, over the histogram of all its pixels.
 
-    The strip under the histogram says which value has which colour.
+    The strip under the histogram says which value has which colour. A defect mask is drawn as marks on the frame.
     """
+    if name == DEFECTS:
+        return _draw_defects(np.asarray(values).astype(np.uint8))
     data = map_values(values, name)
     logarithmic = name in _LOG_SCALE and bool(np.any(data > 0))
     shown = np.where(data > 0, data, np.nan) if logarithmic else data
@@ -88,6 +105,33 @@ def draw_map(values: FloatArray, name: str, *, limit: int = MAP_PIXELS) -> Figur
             style.plain_log_axis(strip.xaxis)
         unit = map_unit(name)
         strip.set_xlabel(f"{map_title(name).lower()} ({unit})" if unit else map_title(name).lower())
+    return figure
+
+
+def _draw_defects(mask: NDArray[np.uint8]) -> Figure:
+    """Where the defective pixels lie, a mark for each kind; at most two thousand of a kind."""
+    height, width = mask.shape
+    tall = float(np.clip(0.84 * _WIDTH_PX * height / width, 90, 480))
+    with style.figure_style():
+        figure = style.new_figure(round(tall) + 110, _WIDTH_PX)
+        axes = figure.subplots()
+        rng = np.random.default_rng(0)
+        for kind in DEFECT_KINDS.values():
+            places = np.argwhere(mask & kind.bit)
+            if not places.size:
+                continue
+            shown = places
+            if places.shape[0] > _MOST_MARKS:
+                shown = places[np.sort(rng.permutation(places.shape[0])[:_MOST_MARKS])]
+            colour, marker = _MARKS[kind.name]
+            axes.scatter(
+                shown[:, 1], shown[:, 0], s=12, marker=marker, facecolors="none", edgecolors=colour, linewidths=0.9,
+                label=f"{kind.name} {places.shape[0]}", rasterized=shown.shape[0] > 200,
+            )  # fmt: skip
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal", xlabel="column", ylabel="row")
+        axes.grid(False)
+        axes.spines[:].set_visible(True)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
     return figure
 
 
@@ -133,6 +177,9 @@ def _histogram(axes: Axes, values: FloatArray, logarithmic: bool) -> FloatArray:
 
 def map_caption(values: FloatArray, name: str) -> str:
     """One sentence: the spread of the pixels, and how many stand out."""
+    if name == DEFECTS:
+        count = int(np.count_nonzero(values))
+        return f"{count} of {values.size} pixels are in the defect map ({significant(100 * count / values.size, 2)} %)."
     data = map_values(values, name)
     finite = data[np.isfinite(data)]
     unit = map_unit(name)
@@ -146,3 +193,83 @@ def map_caption(values: FloatArray, name: str) -> str:
         f"{spread:.3g} {unit}".rstrip()
         + f", and {far or 'none'} lie more than six times that away."
     )
+
+
+def map_findings(model: NoiseModel) -> tuple[Block, ...]:
+    """What the maps are worth: defects by kind, and how well two halves of the frames agree."""
+    document = model.document
+    blocks: list[Block] = []
+    if document.defects is not None:
+        blocks.extend(_defect_blocks(document.defects))
+    if document.repeatability:
+        blocks.append(Paragraph(repeatability_sentence(document.repeatability)))
+        blocks.append(_repeatability_table(model, document.repeatability))
+    return tuple(blocks)
+
+
+def _defect_blocks(defects: DefectsEntry) -> tuple[Block, ...]:
+    rows = []
+    for name, entry in defects.kinds.items():
+        kind = DEFECT_KINDS.get(name)
+        limit = "" if entry.limit is None else f"{significant(entry.limit)} {'' if entry.unit == '1' else entry.unit}"
+        rows.append(
+            (
+                name,
+                str(entry.count),
+                limit.replace("DN2", "DN²").strip(),
+                significant(entry.expected_false_alarms, 1) if entry.expected_false_alarms >= 1e-6 else "below 1e-6",
+                "" if kind is None else kind.meaning,
+            )
+        )
+    columns = (
+        Column("Defect"), Column("Pixels", "number"), Column("Limit"), Column("False alarms expected"),
+        Column("What such a pixel does", wide=True),
+    )  # fmt: skip
+    if defects.n_pixels == 0:
+        return (Paragraph("No pixel is defective: none is " + ", ".join(defects.kinds) + "."),)
+    unusable = ", ".join(name for name, kind in DEFECT_KINDS.items() if kind.unusable)
+    return (
+        Table("Defective pixels", columns, tuple(rows)),
+        Paragraph(
+            f"Defective pixels are left out of every average. Those that are {unusable} say nothing about the light; "
+            "the others are described by their own maps.",
+            small=True,
+        ),
+    )
+
+
+def repeatability_sentence(entries: dict[str, RepeatabilityEntry]) -> str:
+    """One sentence: whether two halves of the frames give maps that agree within their errors."""
+    ratios = {name: entry.variance_ratio for name, entry in entries.items()}
+    worst = max(ratios, key=lambda name: abs(np.log(max(ratios[name], 1e-9))))
+    n_pixels = min(entry.n_pixels for entry in entries.values())
+    reach = max(0.1, 5 * np.sqrt(2 / n_pixels))
+    furthest = f"{map_title(worst).lower()}, by {significant(ratios[worst])} times the variance expected"
+    between = f"Maps from the two halves of the frames, over {n_pixels} pixels, differ"
+    if abs(ratios[worst] - 1) < reach:
+        return f"{between} as much as their errors say; the one farthest from it is {furthest}."
+    if ratios[worst] > 1:
+        return (
+            f"{between} more than their errors say, most so {furthest}: the pattern moved between the frames, or the "
+            "noise is not white in time."
+        )
+    return (
+        f"{between} less than their errors say, most so {furthest}: the errors hold what both halves share, such as "
+        "coarse rounding, or are too wide."
+    )
+
+
+def _repeatability_table(model: NoiseModel, entries: dict[str, RepeatabilityEntry]) -> Table:
+    rows = []
+    maps = model.maps or {}
+    for name in map_names({name: np.ones(1) for name in entries}):
+        entry, std = entries[name], maps.get(name + "_std")
+        error = ""
+        if std is not None:
+            error = f"{significant(float(np.median(map_values(std, name))), 2)} {map_unit(name)}".rstrip()
+        rows.append((map_title(name), error, f"{entry.variance_ratio:.3f}", f"{entry.correlation:+.3f}"))
+    columns = (
+        Column("Map"), Column("Error of a pixel"), Column("Variance of the difference over its expectation", "number"),
+        Column("Correlation of the halves", "number"),
+    )  # fmt: skip
+    return Table("Repeatability of the maps", columns, tuple(rows))

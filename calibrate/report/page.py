@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from calibrate.noise_model import NoiseModel
 from calibrate.plumbing.figures import figure_to_svg, save_png
 from calibrate.plumbing.html import Block, Chart, Charts, Notice, Notices, Paragraph, Section, render_page
-from calibrate.report import charts, maps, tables, transfer_chart
+from calibrate.report import charts, emva, maps, tables, transfer_chart
 from calibrate.report import numbers as n
 from calibrate.report.words import electrons, meaning, sensor_facts, sensor_title, severity, severity_rank
 
@@ -40,7 +40,8 @@ def render_report(model: NoiseModel) -> str:
             Section("Does the model fit?" if document.measurements else "What the model predicts", _fit(model)),
             Section("Noise and signal", _noise(model)),
             *_maps(model),
-            Section("How the numbers were found", tables.method_blocks(document)),
+            *emva.emva_section(document),
+            Section("How the numbers were found", tables.method_blocks(document.model_copy(update={"emva1288": None}))),
             Section("Where they hold, and where they come from", tables.provenance_blocks(document)),
         ],
         eyebrow="Camera noise model",
@@ -84,6 +85,7 @@ def _figures(model: NoiseModel) -> dict[str, Figure]:
     }
     for name in maps.map_names(model.maps):
         made[f"map_{name}"] = maps.draw_map((model.maps or {})[name], name)
+    made |= emva.emva_figures(model.document)
     return {name: figure for name, figure in made.items() if figure is not None}
 
 
@@ -215,4 +217,4 @@ def _maps(model: NoiseModel) -> list[Section]:
         caption = maps.map_caption(model.maps[name], name)
         title = f"Map of {maps.map_title(name).lower()}"
         shown.append(_chart(maps.draw_map(model.maps[name], name), f"map-{name.replace('_', '-')}", title, caption))
-    return [Section("Pixel by pixel", (Charts(tuple(shown), columns=3),))]
+    return [Section("Pixel by pixel", (Charts(tuple(shown), columns=3), *maps.map_findings(model)))]

@@ -139,7 +139,7 @@ def test_drift_within_a_level(tmp_path):
 
 
 def test_cosmic_rays_are_named(tmp_path):
-    """One pixel in a thousand, in one frame of each flat, far above the rest."""
+    """Two pixels, in one frame of each flat, far above the rest."""
 
     def struck(codes, kind, i):
         if kind == "flat":

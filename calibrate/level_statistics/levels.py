@@ -1,0 +1,196 @@
+"""Frames in, one record a level out: two pairs in memory at a time, whatever the number of frames."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate.captures.capture_set import CaptureSet, FrameKind, Level
+from calibrate.frames import iterate_frames
+from calibrate.level_statistics.pairs import PairSums, pair_sums
+from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.plumbing.progress import track
+
+_WORKERS = 2  # pairs at work at a time: numpy lets go of the interpreter, and memory stays at two pairs
+
+
+@dataclass(frozen=True)
+class LevelStatistics:
+    """What the fit needs to know of one level.
+
+    Parameters
+    ----------
+    kind, exposure_s, photons_per_pixel, n_frames
+        As in the captures.
+    n_pixels : int
+    frame_means_dn : tuple of float
+    pairs : tuple of PairSums
+        Frames 0 and 1, 2 and 3, ...; a last odd frame counts in the mean only.
+    minimum_code, maximum_code : float
+    minimum_fraction, maximum_fraction : float
+        Share of pixels at the lowest and at the highest code of the level.
+    code_bits : int
+        Bitwise or of all codes; its trailing zeros show left-aligned data. 0 for real-valued frames.
+    """
+
+    kind: FrameKind
+    exposure_s: float | None
+    photons_per_pixel: float | None
+    n_frames: int
+    n_pixels: int
+    frame_means_dn: tuple[float, ...]
+    pairs: tuple[PairSums, ...]
+    minimum_code: float
+    maximum_code: float
+    minimum_fraction: float
+    maximum_fraction: float
+    code_bits: int
+
+    @property
+    def mean_dn(self) -> float:
+        """Mean code of all frames, DN."""
+        return float(np.mean(self.frame_means_dn))
+
+    def temporal_variance_dn2(self, offset_dn: float | None) -> float | None:
+        """Mean of the pairs' temporal variances, DN^2; None for a single frame."""
+        if not self.pairs:
+            return None
+        return float(np.mean([pair.temporal_variance_dn2(offset_dn) for pair in self.pairs]))
+
+    @property
+    def kurtosis(self) -> float:
+        """Mean kurtosis of the pair differences."""
+        return float(np.mean([pair.kurtosis for pair in self.pairs])) if self.pairs else 3.0
+
+    @property
+    def neighbour_correlation(self) -> tuple[float, float]:
+        """Correlation of the temporal noise with the next pixel in the row and in the column.
+
+        From the pairs without outliers, which would add products of their own; (0, 0) where there are none.
+        """
+        pairs = [pair for pair in self.pairs if not pair.rejected]
+        power = sum(pair.difference_variance_dn2 * pair.n_pixels for pair in pairs)
+        if power <= 0:
+            return 0.0, 0.0
+        horizontal = sum(pair.neighbour_horizontal for pair in pairs)
+        vertical = sum(pair.neighbour_vertical for pair in pairs)
+        # About their own mean n values correlate by -1/(n - 1) where they are independent.
+        own = len(pairs) / sum(max(pair.n_pixels - 1, 1) for pair in pairs)
+        return horizontal / power + own, vertical / power + own
+
+    @property
+    def rejected_fraction(self) -> float:
+        """Share of the pairs' pixels that were taken out as single-frame outliers."""
+        pixels = sum(pair.n_pixels + pair.rejected for pair in self.pairs)
+        return sum(pair.rejected for pair in self.pairs) / pixels if pixels else 0.0
+
+
+def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
+    """Statistics of every level, in the order of ``captures.levels``.
+
+    Raises
+    ------
+    PhotonbitsError
+        If a frame cannot be read, has another shape, or its codes exceed the bit depth.
+    """
+    total = sum(level.n_frames for level in captures.levels)
+    frames = iter(track(_frames(captures), "Reading frames", total=total))
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        levels: list[list[Future[_Part]]] = []
+        running: deque[Future[_Part]] = deque()
+        try:
+            for level in captures.levels:
+                parts: list[Future[_Part]] = []
+                levels.append(parts)
+                for position in range(0, level.n_frames, 2):
+                    pair = tuple(next(frames) for _ in range(min(2, level.n_frames - position)))
+                    if len(running) == _WORKERS:
+                        running.popleft().result()
+                    parts.append(pool.submit(_measure_part, pair))
+                    running.append(parts[-1])
+            return tuple(
+                _level_of(level, [part.result() for part in parts])
+                for level, parts in zip(captures.levels, levels, strict=True)
+            )
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _frames(captures: CaptureSet) -> Iterator[NDArray[np.generic]]:
+    for level in captures.levels:
+        for reference, frame in zip(level.frames, iterate_frames(level.frames), strict=True):
+            if captures.shape is not None and frame.shape != captures.shape:
+                raise PhotonbitsError(
+                    f"frame of shape {frame.shape}", where=reference.path, legal=f"{captures.shape} like the others"
+                )
+            if captures.bit_depth is not None and np.issubdtype(frame.dtype, np.integer):
+                top = int(frame.max(initial=0))
+                if top >= 2**captures.bit_depth:
+                    raise PhotonbitsError(
+                        f"code {top} in a {captures.bit_depth}-bit capture",
+                        where=reference.path,
+                        legal=f"0 to {2**captures.bit_depth - 1}",
+                        remedy="State the right bit depth in the manifest",
+                    )
+            yield frame
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One or two frames of a level. ``means_dn`` are theirs; the extremes are (code, pixels at it)."""
+
+    means_dn: tuple[float, ...]
+    pair: PairSums | None
+    lowest: tuple[float, int]
+    highest: tuple[float, int]
+    code_bits: int
+    n_pixels: int
+
+
+def _measure_part(frames: tuple[NDArray[np.generic], ...]) -> _Part:
+    if len(frames) == 2:
+        pair = pair_sums(frames[0], frames[1])
+        means: tuple[float, ...] = (pair.mean_a_dn, pair.mean_b_dn)
+    else:
+        pair = None
+        means = (float(np.sum(frames[0], dtype=np.float64)) / frames[0].size,)
+    lows = [float(frame.min()) for frame in frames]
+    highs = [float(frame.max()) for frame in frames]
+    low, high = min(lows), max(highs)
+    bits = 0
+    for frame in frames:
+        if np.issubdtype(frame.dtype, np.integer):
+            bits |= int(np.bitwise_or.reduce(frame, axis=None))
+    at_low = sum(int(np.count_nonzero(f == low)) for f, own in zip(frames, lows, strict=True) if own == low)
+    at_high = sum(int(np.count_nonzero(f == high)) for f, own in zip(frames, highs, strict=True) if own == high)
+    return _Part(means, pair, (low, at_low), (high, at_high), bits, frames[0].size)
+
+
+def _level_of(level: Level, parts: list[_Part]) -> LevelStatistics:
+    lowest, highest = min(part.lowest[0] for part in parts), max(part.highest[0] for part in parts)
+    at_lowest = sum(part.lowest[1] for part in parts if part.lowest[0] == lowest)
+    at_highest = sum(part.highest[1] for part in parts if part.highest[0] == highest)
+    bits = 0
+    for part in parts:
+        bits |= part.code_bits
+    n_pixels = parts[-1].n_pixels
+    return LevelStatistics(
+        kind=level.kind,
+        exposure_s=level.exposure_s,
+        photons_per_pixel=level.photons_per_pixel,
+        n_frames=level.n_frames,
+        n_pixels=n_pixels,
+        frame_means_dn=tuple(mean for part in parts for mean in part.means_dn),
+        pairs=tuple(part.pair for part in parts if part.pair is not None),
+        minimum_code=lowest,
+        maximum_code=highest,
+        minimum_fraction=at_lowest / (n_pixels * level.n_frames),
+        maximum_fraction=at_highest / (n_pixels * level.n_frames),
+        code_bits=bits,
+    )

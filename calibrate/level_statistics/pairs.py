@@ -1,0 +1,315 @@
+"""Exact sums over the pixels of two frames of one level.
+
+Integer codes are summed as float64 tiles small enough that every partial sum is an exact integer, and the
+partial sums are added up as Python integers: means, variances and covariances have no rounding error
+whatever the offset or the number of pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+_TILE_PIXELS = 1 << 15  # five arrays of 256 kB: inside a core's cache; sums of products stay below 2^47, exact
+
+#: A difference beyond this many standard deviations makes a pair's pixels worth a second look.
+SUSPICIOUS_SIGMAS = 6.0
+#: From here on, in robust local standard deviations, a pixel of such a pair is kept as a candidate.
+CANDIDATE_SIGMAS = 3.5
+_BLOCK = (32, 64)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pixels of a suspicious pair whose difference stands out, with what is needed to take them out exactly.
+
+    Parameters
+    ----------
+    index : ndarray of int (n,)
+        Position in the flattened frame.
+    a, b : ndarray (n,)
+        Their codes (less the pair's shift).
+    sigmas : ndarray (n,)
+        |difference| in units of the robust standard deviation of its block of pixels.
+    """
+
+    index: NDArray[np.int64]
+    a: FloatArray
+    b: FloatArray
+    sigmas: FloatArray
+
+
+@dataclass(frozen=True)
+class PairSums:
+    """Exact sums over the pixels of two frames a and b of one level.
+
+    ``d = a - b``. The sums are those of the codes minus ``shift_dn``, which is 0 for integers: real values far from 0
+    keep their digits so. ``sum_d4`` and the neighbour products are in DN^4 and DN^2.
+
+    Parameters
+    ----------
+    n_pixels : int
+    sum_a, sum_b, sum_aa, sum_bb, sum_ab : float
+        Sums of codes and of their products.
+    sum_d2, sum_d4, sum_d2_signal : float
+        Of d^2, d^4 and d^2 (a + b)/2, d about the mean of its tile.
+    neighbour_horizontal, neighbour_vertical : float
+        Of the products of d with its next in the row and in the column.
+    row_power, column_power : float
+        Sums of the squared row sums and column sums of d about its mean, DN^2.
+    shape : tuple of int
+    shift_dn : float
+    truncation : float
+        What the variance has to be divided by where the largest differences were taken out.
+    rejected : int
+        Pixels taken out as outliers.
+    candidates : Candidates or None
+        Kept for pairs with differences beyond `SUSPICIOUS_SIGMAS`.
+    """
+
+    n_pixels: int
+    sum_a: float
+    sum_b: float
+    sum_aa: float
+    sum_bb: float
+    sum_ab: float
+    sum_d2: float
+    sum_d4: float
+    sum_d2_signal: float
+    neighbour_horizontal: float
+    neighbour_vertical: float
+    row_power: float = 0.0
+    column_power: float = 0.0
+    shape: tuple[int, int] = (0, 0)
+    shift_dn: float = 0.0
+    truncation: float = 1.0
+    rejected: int = 0
+    candidates: Candidates | None = None
+
+    @property
+    def mean_a_dn(self) -> float:
+        """Mean of frame a, DN."""
+        return self.shift_dn + self.sum_a / self.n_pixels
+
+    @property
+    def mean_b_dn(self) -> float:
+        """Mean of frame b, DN."""
+        return self.shift_dn + self.sum_b / self.n_pixels
+
+    @property
+    def difference_variance_dn2(self) -> float:
+        """Variance of a - b over pixels, DN^2 (its mean taken out)."""
+        return _scaled_difference_variance(self, 1.0, 1.0) / self.truncation
+
+    def temporal_variance_dn2(self, offset_dn: float | None) -> float:
+        """Temporal variance of one frame at the pair's mean light, DN^2.
+
+        Both frames, offset removed, are scaled to the pair's mean before they are subtracted, so that a lamp
+        that drifts does not turn the shading into noise; the shot noise is corrected for the scale. Without
+        light (``offset_dn`` None, or the mean within one noise of it) the plain difference is used.
+
+        Notes
+        -----
+        With alpha = M/m_a, beta = M/m_b and variances in proportion to the light,
+        Var(alpha a - beta b) = v (alpha^2 m_a + beta^2 m_b) / M = v (alpha + beta).
+        """
+        plain = self.difference_variance_dn2 / 2
+        if offset_dn is None:
+            return plain
+        light_a = self.mean_a_dn - offset_dn
+        light_b = self.mean_b_dn - offset_dn
+        mean = (light_a + light_b) / 2
+        if min(light_a, light_b) <= max(np.sqrt(max(plain, 0.0)), 1.0):
+            return plain
+        alpha, beta = mean / light_a, mean / light_b
+        return _scaled_difference_variance(self, alpha, beta) / (alpha + beta) / self.truncation
+
+    @property
+    def r4_variance_dn2(self) -> float:
+        """EMVA 1288 R4 temporal variance: mean(d^2)/2 - mean(d)^2/2, DN^2."""
+        return self.difference_variance_dn2 / 2
+
+    @property
+    def spatial_covariance_dn2(self) -> float:
+        """Covariance of the two frames over pixels: shading and fixed pattern without temporal noise, DN^2."""
+        n = self.n_pixels
+        return (n * self.sum_ab - self.sum_a * self.sum_b) / (n * n)
+
+    @property
+    def kurtosis(self) -> float:
+        """E[d^4]/E[d^2]^2 of the difference about its mean; 3 for a normal law."""
+        second = self.difference_variance_dn2
+        return float(self.sum_d4 / self.n_pixels / second**2) if second > 0 else 3.0
+
+    @property
+    def noise_signal_covariance_dn3(self) -> float:
+        """Covariance over pixels of the squared difference with the signal, Cov(d^2 / 2, (a + b)/2), DN^3.
+
+        Half the third cumulant of one frame's noise, plus the covariance of the pixels' own variance and mean: K times
+        the spatial variance where pixels differ in light, twice that where they differ in gain.
+        """
+        n = self.n_pixels
+        if n < 3:
+            return 0.0
+        mean = (self.sum_a + self.sum_b) / (2 * n)
+        # (n - 1)(n - 2)/n^2 of a third moment is left about the means of n values.
+        return 0.5 * (self.sum_d2_signal - self.sum_d2 * mean) * n / ((n - 1) * (n - 2))
+
+    @property
+    def row_noise_dn2(self) -> float:
+        """Variance of one frame's rows beyond what independent pixels give, DN^2; signed."""
+        return self._line_noise(self.row_power, self.shape[0], self.shape[1])
+
+    @property
+    def column_noise_dn2(self) -> float:
+        """Variance of one frame's columns beyond what independent pixels give, DN^2; signed."""
+        return self._line_noise(self.column_power, self.shape[1], self.shape[0])
+
+    def _line_noise(self, power: float, lines: int, length: int) -> float:
+        if lines < 2 or length < 2:
+            return 0.0
+        # Of the line means: variance / length for independent pixels, plus the line noise.
+        return 0.5 * (power / length**2 / (lines - 1) - self.difference_variance_dn2 / length)
+
+    def without(self, kept: NDArray[np.bool_], truncation: float) -> PairSums:
+        """The same pair with the candidates that are not ``kept`` taken out of all sums but those over lines."""
+        found = self.candidates
+        if found is None or bool(np.all(kept)):
+            return self
+        a, b = found.a[~kept], found.b[~kept]
+        n = self.n_pixels
+        exact = isinstance(self.sum_a, int)
+        number = int if exact else float
+        mean_d = (self.sum_a - self.sum_b) / n
+        square = (a - b - mean_d) ** 2
+
+        def total(values: FloatArray) -> float:
+            return number(float(np.sum(values)))
+
+        return replace(
+            self,
+            n_pixels=n - a.size,
+            sum_a=self.sum_a - total(a),
+            sum_b=self.sum_b - total(b),
+            sum_aa=self.sum_aa - total(a * a),
+            sum_bb=self.sum_bb - total(b * b),
+            sum_ab=self.sum_ab - total(a * b),
+            sum_d2=self.sum_d2 - float(np.sum(square)),
+            sum_d4=self.sum_d4 - float(np.sum(square * square)),
+            sum_d2_signal=self.sum_d2_signal - float(np.sum(square * (a + b) / 2)),
+            truncation=truncation,
+            rejected=int(a.size),
+            candidates=None,
+        )
+
+
+def _scaled_difference_variance(sums: PairSums, alpha: float, beta: float) -> float:
+    """Variance over pixels of alpha a - beta b; the unbiased one (n - 1)."""
+    n = sums.n_pixels
+    var_a = n * sums.sum_aa - sums.sum_a * sums.sum_a
+    var_b = n * sums.sum_bb - sums.sum_b * sums.sum_b
+    cov = n * sums.sum_ab - sums.sum_a * sums.sum_b
+    if alpha == 1.0 and beta == 1.0:
+        return float(var_a + var_b - 2 * cov) / (n * (n - 1))
+    # (alpha - beta)^2 cov is all that is left of the shading; written so, nothing large cancels.
+    noise = alpha * alpha * float(var_a - cov) + beta * beta * float(var_b - cov)
+    return (noise + (alpha - beta) ** 2 * float(cov)) / (n * (n - 1))
+
+
+def pair_sums(a: NDArray[np.generic], b: NDArray[np.generic]) -> PairSums:
+    """Sums over two frames (height, width), exact for integer codes up to 16 bit."""
+    exact = np.issubdtype(a.dtype, np.integer) and np.issubdtype(b.dtype, np.integer)
+    number = int if exact else float
+    height, width = a.shape
+    rows = max(1, _TILE_PIXELS // width)
+    total = [number(0)] * 5
+    squares = fourth = signal = horizontal = vertical = row_power = largest = 0.0
+    columns = np.zeros(width)
+    ones, tall = np.ones(width), np.ones(min(rows, height))
+    last: FloatArray | None = None
+    shift = 0.0 if exact else float(np.mean(a[: min(rows, height)].astype(np.float64)))
+    row_total = 0.0
+    for top in range(0, height, rows):
+        x = a[top : top + rows].astype(np.float64)
+        y = b[top : top + rows].astype(np.float64)
+        if shift:
+            x -= shift
+            y -= shift
+        flat_x, flat_y = x.ravel(), y.ravel()
+        parts = (flat_x.sum(), flat_y.sum(), flat_x @ flat_x, flat_y @ flat_y, flat_x @ flat_y)
+        total = [sum_ + number(part) for sum_, part in zip(total, parts, strict=True)]
+        d = x - y
+        by_row = d @ ones
+        columns += tall[: d.shape[0]] @ d
+        row_power += float(by_row @ by_row)
+        row_total += float(by_row.sum())
+        d -= float(by_row.sum()) / d.size
+        flat = d.ravel()
+        square = flat * flat
+        squares += float(square.sum())
+        largest = max(largest, float(square.max()))
+        fourth += float(square @ square)
+        signal += 0.5 * (float(square @ flat_x) + float(square @ flat_y))
+        # Neighbours in the flattened tile, less the products across the ends of rows.
+        horizontal += float(flat[:-1] @ flat[1:]) - float(d[:-1, -1] @ d[1:, 0])
+        vertical += float(flat[:-width] @ flat[width:])
+        if last is not None:
+            vertical += float(last @ d[0])
+        last = d[-1].copy()
+    sum_a, sum_b, sum_aa, sum_bb, sum_ab = total
+    n = a.size
+    mean_d = row_total / n
+    return PairSums(
+        n,
+        sum_a,
+        sum_b,
+        sum_aa,
+        sum_bb,
+        sum_ab,
+        squares,
+        fourth,
+        signal,
+        horizontal,
+        vertical,
+        row_power=row_power - height * (mean_d * width) ** 2,
+        column_power=float(columns @ columns) - width * (mean_d * height) ** 2,
+        shape=(height, width),
+        shift_dn=shift,
+        candidates=find_candidates(a, b, shift) if largest > SUSPICIOUS_SIGMAS**2 * squares / n > 0 else None,
+    )
+
+
+def find_candidates(a: NDArray[np.generic], b: NDArray[np.generic], shift_dn: float) -> Candidates | None:
+    """Pixels whose difference stands out of its block of 32 x 64 by `CANDIDATE_SIGMAS`; None without any.
+
+    The scale of a block comes from its own differences, clipped at 4.5 of the scale before until that rests: shading
+    and drift widen it where they are, single pixels do not. More than 2 % of the pixels are no outliers but a scene
+    that moved; nothing is a candidate then.
+    """
+    height, width = a.shape
+    edges = np.arange(0, max(width - _BLOCK[1] // 2, 1), _BLOCK[1])
+    lengths = np.diff(np.append(edges, width))
+    centre = (float(np.sum(a, dtype=np.float64)) - float(np.sum(b, dtype=np.float64))) / a.size
+    parts: list[tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]] = []
+    for top in range(0, height, _BLOCK[0]):
+        x = a[top : top + _BLOCK[0]].astype(np.float64) - shift_dn
+        y = b[top : top + _BLOCK[0]].astype(np.float64) - shift_dn
+        square = (x - y - centre) ** 2
+        variance = np.add.reduceat(square.sum(axis=0), edges) / (lengths * square.shape[0])
+        for _ in range(12):
+            inside = square <= np.repeat(20.25 * variance, lengths)
+            count = np.maximum(np.add.reduceat(inside.sum(axis=0), edges), 1)
+            before, variance = variance, np.add.reduceat((square * inside).sum(axis=0), edges) / count
+            if np.all(np.abs(variance - before) <= 1e-4 * before):
+                break
+        scale = np.repeat(np.maximum(variance, 1e-12), lengths)
+        rows, columns = np.nonzero(square > CANDIDATE_SIGMAS**2 * scale)
+        sigmas = np.sqrt(square[rows, columns] / scale[columns])
+        parts.append(((rows + top) * width + columns, x[rows, columns], y[rows, columns], sigmas))
+    index, code_a, code_b, sigmas = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not index.size or index.size > 0.02 * a.size:
+        return None
+    return Candidates(index, code_a, code_b, sigmas)
