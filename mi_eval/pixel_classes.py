@@ -72,7 +72,10 @@ def classify_pixels(noise_model: NoiseModel, shape: tuple[int, int] | None = Non
     """
     if noise_model.channel_layout is not None:
         return _classify_channels(noise_model, shape or noise_model.document.sensor.shape)
-    camera, maps = noise_model.camera, noise_model.maps or {}
+    camera = noise_model.camera
+    # The maps as read out: a raw gain map from few frames is mostly its own error.
+    stds = {name: values for name, values in (noise_model.maps or {}).items() if name.endswith("_std")}
+    maps = stds | dict(noise_model.readout_maps)
     real = camera.bit_depth is None
     names = {"system_gain_dn_per_e", "read_noise_e", "offset_dn", "offset_dn_std"} & set(maps)
     prnu = maps.get("prnu_std")

@@ -164,7 +164,9 @@ def needs_code_sums(
     gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
     shot = gain * np.maximum(dark_signal, 0.0)
     near = is_near(mean, w + shot, np.full(mean.size, data.offset_variance_dn2), data.black_clip_dn)
-    few = (w < NEGLIGIBLE_VARIANCE_DN2) & (gain > _COARSE_GAIN) & (shot > 1e-4)
+    # Over a pattern of a code or more every phase of the rounding is there, and its mean is 1/12.
+    even = data.offset_variance_dn2 > 1.0
+    few = (w < NEGLIGIBLE_VARIANCE_DN2) & (gain > _COARSE_GAIN) & (shot > 1e-4) & (not even)
     return np.asarray(near | few)
 
 
