@@ -66,7 +66,7 @@ class CheckResult:
     parts : tuple of PartResult
         One, or one a channel.
     n_frames, n_in_fit : int
-        Frames compared (saturated ones are not), and those of them that went into the fit.
+        Frames compared (saturated ones are not), or points of a table; and those of them that went into the fit.
     notes : tuple of str
         What people should know about the comparison.
     """

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from calibrate.captures import CaptureSet
 from calibrate.noise_model import NoiseModel
 from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.plumbing.hashing import sha256_of_files
 from calibrate.validation.observed import BINS, Cell, Observed
 from calibrate.validation.ranges import Comparison, compare
 from calibrate.validation.result import CheckResult, PartResult
@@ -70,7 +71,13 @@ def check_table(model: NoiseModel, captures: CaptureSet) -> CheckResult:
     beyond = int(np.sum(~comparison.judged))
     if beyond:
         notes.append(f"{beyond} points lie above the signals that the model was fitted at: shown, not judged.")
-    return CheckResult((PartResult(None, comparison, find_causes(model, comparison)),), 0, 0, tuple(notes))
+    n_points = len(captures.points)
+    known = {entry.sha256 for entry in model.document.provenance.files}
+    n_in_fit = n_points if known & set(sha256_of_files(captures.input_files)) else 0
+    if n_in_fit:
+        notes.insert(0, "The table was part of the fit: the check is not independent, and agreement says less.")
+    part = PartResult(None, comparison, find_causes(model, comparison))
+    return CheckResult((part,), n_points, n_in_fit, tuple(notes))
 
 
 def _with_scatter(comparison: Comparison) -> Comparison:

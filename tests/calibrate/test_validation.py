@@ -349,6 +349,9 @@ def test_tables(fitted, tmp_path):
     assert good.ranges[3].mean_dn == pytest.approx(100 + signal[3], abs=0.2) and len(good.ranges) == 12
     assert codes(check_captures(fitted, table(1.3 * variance))) >= {"wrong_gain_setting"}
     assert codes(check_captures(fitted, table(variance * (1 - 1e-4 * signal)))) == {"nonlinearity"}
+    assert good.is_independent
+    own = check_captures(fit_noise_model(table(variance)), table(variance))
+    assert own.n_in_fit == own.n_frames == 12 and "not independent" in own.notes[0]
     with pytest.raises(PhotonbitsError, match="no point of the table"):
         (tmp_path / "t.txt").write_text("9000 4500\n9500 4700\n9900 5000\n")
         check_captures(fitted, tmp_path / "t.txt")

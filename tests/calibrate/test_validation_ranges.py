@@ -233,6 +233,11 @@ def test_a_misfit_within_the_calibration_error_agrees_and_one_beyond_does_not():
     assert off[1:] == pytest.approx(1.03, abs=0.003)
     assert compare(sure, observed(sure, off)).disagrees()
     assert not compare(unsure, observed(unsure, off)).disagrees()
+    # No range need stand out: what all of them show together counts.
+    cells = observed(sure, 1 + (off - 1) / 3).cells[1:]
+    little = compare(sure, Observed((), cells, None, 1))
+    assert max(abs(entry.z) for entry in little.ranges) < 3 and little.disagrees()
+    assert little.largest_misfit() == pytest.approx(0.01, rel=0.2)
 
 
 def test_ranges_are_few_and_merge_what_is_alike():
