@@ -123,6 +123,19 @@ _FLAGS = (
         "No light axis (exposures or photons): a bent response cannot be told from the brighter-fatter effect.",
     ),
     Flag(
+        "brighter_fatter",
+        "Neighbouring pixels correlate the more the brighter the light: charge that a pixel holds pushes charge aside "
+        "(brighter-fatter, a_00 {own:.3g} per electron; its neighbours ask for {conserved:.3g} +- {error:.1g}). The "
+        "system gain is free of it. The noise model leaves it out: its variance is {percent:.1f} % too high at "
+        "{signal_dn:.0f} DN above the offset, and less so, in proportion, below.",
+    ),
+    Flag(
+        "brighter_fatter_undecided",
+        "A brighter-fatter sensor is the other account of the bend; taken for one, its gain would be "
+        "{shift_percent:+.2f} % from the one given (criterion {bic:+.0f}, lower is better). Covariances of neighbours "
+        "would tell, but a table has none: the bent response stands, which keeps mean and variance together.",
+    ),
+    Flag(
         "bit_depth_guessed",
         "Nothing says how many bits the codes have: {bit_depth} taken from the largest code, {largest}.",
     ),

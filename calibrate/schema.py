@@ -36,6 +36,11 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "offset_scatter_dn": ("DN", "scatter of the offset from level to level"),
     "nonlinearity": ("1", "coefficients of the response curve"),
     "quantum_efficiency_percent": ("%", "electrons per photon"),
+    "brighter_fatter_a00_per_e": (
+        "1/e-",
+        "brighter-fatter: a pixel's charge on its own, negative; a_00 of Astier 2019",
+    ),
+    "brighter_fatter_b_per_e": ("1/e-", "brighter-fatter: relative change of all shifts with the charge collected"),
 }
 REQUIRED = ("system_gain_dn_per_e", "offset_dn", "read_noise_e")
 
@@ -148,6 +153,30 @@ class MeasurementEntry(_Strict):
     used: bool
     fitted_mean_dn: Finite | None
     fitted_variance_dn2: Finite | None
+
+
+class BrighterFatterEntry(_Strict):
+    """Shifts a_ij of pixel borders (Astier et al. 2019), a quadrant: rows over vertical lags, columns over horizontal.
+
+    [0][0] comes from the variances; ``a00_from_neighbours_per_e`` is what all others ask for where charge is conserved.
+    ``noise_dn2`` is the covariance without light.
+    """
+
+    a_per_e: tuple[tuple[Finite, ...], ...]
+    a_std_per_e: tuple[tuple[NonNegative, ...], ...]
+    noise_dn2: tuple[tuple[Finite, ...], ...]
+    a00_from_neighbours_per_e: Finite
+    a00_from_neighbours_std_per_e: NonNegative
+
+    @model_validator(mode="after")
+    def _square(self) -> BrighterFatterEntry:
+        n = len(self.a_per_e)
+        if any(
+            len(matrix) != n or {len(row) for row in matrix} != {n}
+            for matrix in (self.a_per_e, self.a_std_per_e, self.noise_dn2)
+        ):
+            raise ValueError("brighter_fatter holds matrices that are not square or of different sizes")
+        return self
 
 
 class DefectEntry(_Strict):
@@ -268,6 +297,7 @@ class NoiseModelDocument(_Strict):
     covariance: CovarianceEntry | None = None
     validity: ValidityEntry | None = None
     fit: FitEntry
+    brighter_fatter: BrighterFatterEntry | None = None
     emva1288: dict[str, EmvaEntry] | None = None
     emva1288_curves: dict[str, EmvaCurveEntry] | None = None
     measurements: tuple[MeasurementEntry, ...] | None = None
@@ -300,6 +330,7 @@ class NoiseModelDocument(_Strict):
             "repeatability",
             "covariance",
             "validity",
+            "brighter_fatter",
             "emva1288",
             "emva1288_curves",
             "measurements",

@@ -9,7 +9,14 @@ import numpy as np
 
 from calibrate.captures import load_captures, split_by_gain_setting
 from calibrate.captures.capture_set import CaptureSet
-from calibrate.level_statistics import LevelStatistics, measure_levels, reject_outliers
+from calibrate.level_statistics import (
+    LevelStatistics,
+    NeighbourCovariances,
+    correlations_rise,
+    measure_covariances,
+    measure_levels,
+    reject_outliers,
+)
 from calibrate.noise_model import NoiseModel
 from calibrate.photon_transfer.assemble import build_document
 from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table
@@ -72,7 +79,7 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
         if not integer:
             bit_depth = None
         data = from_levels(captures, levels, _white_clip(levels, bit_depth))
-    choice = _converged_fit(data, rounding, captures.root)
+    choice = _converged_fit(data, rounding, captures.root, _covariances(captures, levels, data))
     data = choice.data
     saturation = find_saturation(data, choice.chosen)
     measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None
@@ -82,11 +89,26 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
     return NoiseModel.from_document(record_maps(document, measured), measured.with_defects())
 
 
-def _converged_fit(data: PhotonTransferData, rounding: float, where: object) -> Choice:
+def _covariances(
+    captures: CaptureSet, levels: tuple[LevelStatistics, ...], data: PhotonTransferData
+) -> tuple[NeighbourCovariances, ...]:
+    """Covariances of neighbours below saturation, where the first pass says that they rise with the light."""
+    if not levels:
+        return ()
+    offset = float(np.mean(data.mean_dn[data.dark]))
+    highest = float(np.max(data.mean_dn[data.used_bright]))
+    if not correlations_rise(levels, offset, highest):
+        return ()
+    return measure_covariances(captures, offset, highest)
+
+
+def _converged_fit(
+    data: PhotonTransferData, rounding: float, where: object, covariances: tuple[NeighbourCovariances, ...]
+) -> Choice:
     """The fit; data that send it to infinity are an error with a remedy, not a stack trace."""
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            choice = fit_photon_transfer(data, rounding)
+            choice = fit_photon_transfer(data, rounding, covariances)
         criteria = np.array([candidate.bic for candidate in choice.candidates])
         finite = (choice.chosen.theta, choice.chosen.covariance, criteria)
         if all(np.all(np.isfinite(values)) for values in finite):

@@ -24,6 +24,7 @@ from calibrate.schema import (
     PARAMETERS,
     SCHEMA_NAME,
     SCHEMA_VERSION,
+    BrighterFatterEntry,
     CandidateEntry,
     FitEntry,
     MeasurementEntry,
@@ -113,6 +114,7 @@ def build_document(
                 flags=tuple(flags),
                 candidates=tuple(_candidate(c) for c in choice.candidates),
             ),
+            "brighter_fatter": _brighter_fatter(choice),
             "measurements": _measurements(data, choice),
             "provenance": {"files": _files(captures), "software": f"photonbits {__version__}"},
         }
@@ -152,6 +154,9 @@ class _Derived:
         if layout.index("dark_rate") is not None:
             rate = layout.get(theta, "dark_rate") / gain
             rows["dark_current_e_per_s"] = (rate, {"dark_rate": 1 / gain, "gain": -rate / gain})
+        for own, name in (("a00", "brighter_fatter_a00_per_e"), ("b", "brighter_fatter_b_per_e")):
+            if layout.index(own) is not None:
+                rows[name] = (layout.get(theta, own), {own: 1.0})
         if layout.index("responsivity") is not None and light_unit == "photons":
             percent = 100 * layout.get(theta, "responsivity") / gain
             slopes = {"responsivity": 100 / gain, "gain": -percent / gain}
@@ -170,6 +175,26 @@ class _Derived:
             row = np.zeros(theta.size)
             row[theta.size - layout.degree + k] = 1.0
             self.jacobian = np.vstack([self.jacobian, row])
+
+
+def _brighter_fatter(choice: Choice) -> BrighterFatterEntry | None:
+    shifts, fit = choice.shifts, choice.chosen
+    position = fit.layout.index("a00")
+    if shifts is None or position is None:
+        return None
+    own, std = float(fit.theta[position]), float(np.sqrt(max(fit.covariance[position, position], 0.0)))
+    measured = shifts.with_own(own, std)
+
+    def rows(matrix: FloatArray) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(float(value) for value in row) for row in matrix)
+
+    return BrighterFatterEntry(
+        a_per_e=rows(measured.a_per_e),
+        a_std_per_e=rows(measured.a_std_per_e),
+        noise_dn2=rows(measured.noise_dn2),
+        a00_from_neighbours_per_e=float(shifts.a_per_e[0, 0]),
+        a00_from_neighbours_std_per_e=float(shifts.a_std_per_e[0, 0]),
+    )
 
 
 def _map_averages(maps: Mapping[str, FloatArray], parameters: Mapping[str, Any]) -> dict[str, ParameterEntry]:

@@ -10,6 +10,7 @@ from calibrate.level_statistics import LevelStatistics
 from calibrate.photon_transfer.data import PhotonTransferData
 from calibrate.photon_transfer.fit import Choice
 from calibrate.photon_transfer.gauss_newton import LEAST_DARK_VARIANCE_DN2
+from calibrate.photon_transfer.likelihood import invert, shot_noise
 from calibrate.photon_transfer.saturation import Saturation
 from calibrate.schema import FlagEntry
 
@@ -35,6 +36,7 @@ def raise_flags(
         out.append(flag("no_darks"))
     if not data.has_light_axis:
         out.append(flag("light_unknown"))
+    out.extend(_brighter_fatter_flags(data, choice))
     if not np.all(np.isfinite(data.exposure_s)):
         out.append(flag("no_exposures"))
     elif not data.offset_is_zero and not data.has_dark_exposures:
@@ -61,6 +63,30 @@ def raise_flags(
         out.append(flag("light_scatter", percent=light))
     out.extend(_frame_flags(levels, data, choice))
     return tuple(out)
+
+
+def _brighter_fatter_flags(data: PhotonTransferData, choice: Choice) -> list[FlagEntry]:
+    fit = choice.chosen
+    if choice.shifts is not None:
+        offset, gain = fit.layout.get(fit.theta, "offset"), fit.layout.get(fit.theta, "gain")
+        signal = float(np.max(data.mean_dn[data.used_bright])) - offset
+        x = invert(fit.layout.coefficients(fit.theta), fit.layout.scale_dn, np.array([signal]))
+        share = float(shot_noise(fit.theta, fit.layout, x)[0][0] / (gain * x[0]))
+        return [
+            flag(
+                "brighter_fatter",
+                own=fit.layout.get(fit.theta, "a00"),
+                conserved=float(choice.shifts.a_per_e[0, 0]),
+                error=float(choice.shifts.a_std_per_e[0, 0]),
+                percent=100 * (1 / share - 1),
+                signal_dn=signal,
+            )
+        ]
+    other = next((c for c in choice.candidates if c.name == "brighter_fatter_constant"), None)
+    if other is None or fit.layout.degree == 0:
+        return []
+    shift = 100 * (other.theta[0] / fit.theta[0] - 1)
+    return [flag("brighter_fatter_undecided", shift_percent=shift, bic=other.bic - fit.bic)]
 
 
 def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, choice: Choice) -> list[FlagEntry]:

@@ -14,6 +14,8 @@ predicted from the level's own mean, v_i = V(m_i), and the errors of both residu
 
 with V' = dV/dm and c = cov(m_i, v_i) = kappa_3 / samples, which is 1/(2 sqrt(y)) of a correlation for shot noise.
 Darks are predicted after rounding (`rounding`): below 0.5 DN of noise it does more than add 1/12.
+Candidates may have the shot noise S(x) of a brighter-fatter sensor (`brighter_fatter`) in place of K x, or read noise
+after the response, v_i = f'(x_i)^2 K x_i + w + 1/12.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrate.photon_transfer.brighter_fatter import Quadrant, shot_variance_e2, third_cumulant_e3
 from calibrate.photon_transfer.clipping import code_moments, is_near
 from calibrate.photon_transfer.data import PhotonTransferData
 from calibrate.photon_transfer.rounding import NEGLIGIBLE_VARIANCE_DN2, rounded_moments
@@ -44,12 +47,17 @@ class Nuisance:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which parameters a candidate model has, in the order of its vector theta."""
+    """Which parameters a candidate model has, in the order of its vector theta; the response's stand last.
+
+    ``neighbours`` are the shifts of a brighter-fatter model, held fixed beside its own ``a00`` and ``b``.
+    """
 
     names: tuple[str, ...]
     degree: int
     scale_dn: float
     rounding_dn2: float
+    noise_after_response: bool = False
+    neighbours: Quadrant = ()
 
     def index(self, name: str) -> int | None:
         """Position in theta; None where the model does not have it."""
@@ -118,6 +126,16 @@ def invert(coefficients: FloatArray, scale: float, v: FloatArray) -> FloatArray:
     return u
 
 
+def shot_noise(theta: FloatArray, layout: Layout, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Shot variance S(x), DN^2, before the response, and its first two derivatives by the signal x, DN."""
+    gain = layout.get(theta, "gain")
+    if layout.index("a00") is None:
+        return gain * x, np.full_like(x, gain), np.zeros_like(x)
+    own, evolution = layout.get(theta, "a00"), layout.get(theta, "b")
+    value, slope, bend = shot_variance_e2(x / gain, own, evolution, layout.neighbours)
+    return gain**2 * value, gain * slope, bend
+
+
 def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Residuals:
     """Measured minus predicted, for every level that the fit uses."""
     offset = layout.get(theta, "offset")
@@ -131,8 +149,14 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     own = invert(coefficients, layout.scale_dn, data.mean_dn - offset - data.mean_shift_dn)
     seen = np.where(data.bright, own, x)
     slope = polynomial(coefficients, layout.scale_dn, seen)[1]
-    shot_gain = np.where(data.bright, gain * (1 + data.gain_pattern), gain)
-    fitted_variance = slope**2 * (shot_gain * seen + w) + layout.rounding_dn2 + data.variance_shift_dn2
+    shot, _, bent = shot_noise(theta, layout, seen)
+    if layout.index("a00") is not None:
+        # Uneven light samples the curve of S over its bend; `level_shifts` has that of the response.
+        light_variance = np.maximum(data.spatial_variance_dn2 - data.offset_variance_dn2, 0.0)
+        shot = shot + 0.5 * bent * light_variance / np.maximum(slope, 0.05) ** 2
+    shot = shot * np.where(data.bright, 1 + data.gain_pattern, 1.0)
+    read = w if layout.noise_after_response else slope**2 * w
+    fitted_variance = slope**2 * shot + read + layout.rounding_dn2 + data.variance_shift_dn2
     dark = np.flatnonzero(data.dark)
     if layout.rounding_dn2 > 0 and dark.size:
         charged = gain * np.maximum(x[dark], 0.0) + w
@@ -190,13 +214,18 @@ def dark_moments(
 
 @dataclass(frozen=True)
 class Cumulants:
-    """Temporal cumulants 2 to 4 of one pixel of every level under the model, and dV/dm."""
+    """Temporal cumulants 2 to 4 of one pixel of every level under the model, and dV/dm.
+
+    ``variance_of_mean`` over the number of pixels is that of a frame's mean: where neighbours correlate (brighter-
+    fatter) it is not a pixel's own.
+    """
 
     variance: FloatArray
     third: FloatArray
     fourth: FloatArray
     variance_by_mean: FloatArray
     slope: FloatArray
+    variance_of_mean: FloatArray
 
 
 def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cumulants:
@@ -210,8 +239,14 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
     seen = np.where(data.bright, own, dark_signal)
     shot_signal = np.maximum(seen, 0.0)
     _, slope, bend = polynomial(coefficients, layout.scale_dn, seen)
-    variance = slope**2 * (gain * shot_signal + w) + layout.rounding_dn2
-    third = slope**3 * gain**2 * shot_signal + 3 * slope**2 * bend * (gain * shot_signal + w) ** 2
+    shot, shot_slope, _ = shot_noise(theta, layout, shot_signal)
+    read = w if layout.noise_after_response else slope**2 * w
+    noise = shot + (0.0 if layout.noise_after_response else w)  # what passes through the response
+    variance = slope**2 * shot + read + layout.rounding_dn2
+    skewness = gain**2 * shot_signal
+    if layout.index("a00") is not None:
+        skewness = gain**3 * third_cumulant_e3(shot_signal / gain, layout.get(theta, "a00"))
+    third = slope**3 * skewness + 3 * slope**2 * bend * noise**2
     fourth = slope**4 * gain**3 * shot_signal
     dark = np.flatnonzero(data.dark)
     if layout.rounding_dn2 > 0 and dark.size:
@@ -221,8 +256,11 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
             variance[one_by_one], third[one_by_one], fourth[one_by_one] = exact[1:]
     variance = np.maximum(variance, 1e-9 * np.max(variance))  # a noiseless level has no infinite weight
     # dV/dm through dV/du, for brights; a dark's prediction does not use its own mean.
-    by_mean = (2 * slope * bend * (gain * seen + w) + slope**2 * gain) / np.maximum(slope, 0.05)
-    return Cumulants(variance, third, fourth, np.where(data.bright, by_mean, 0.0), slope)
+    by_mean = (2 * slope * bend * noise + slope**2 * shot_slope) / np.maximum(slope, 0.05)
+    by_mean = np.where(data.bright, by_mean, 0.0)
+    # Covariances of neighbours restore the Poisson variance in the sum over pixels.
+    of_mean = variance + slope**2 * (gain * shot_signal - shot)
+    return Cumulants(variance, third, fourth, by_mean, slope, of_mean)
 
 
 def error_covariance(
@@ -235,7 +273,7 @@ def error_covariance(
     """
     model = cumulants(theta, layout, data)
     by_mean = model.variance_by_mean
-    mean_variance = model.variance / data.mean_samples
+    mean_variance = model.variance_of_mean / data.mean_samples
     mean_cross = model.third / data.mean_samples
     spread = (2 * model.variance**2 * shape_factor + model.fourth / 2) / data.variance_samples
     spread = np.maximum(spread, 1e-3 * model.variance**2 / data.variance_samples) * nuisance.variance_excess

@@ -201,3 +201,19 @@ def test_ccd_reference_table(realdata):
     assert abs(1 / gain.value - 0.77132744) < 2 * np.sqrt(own**2 + 0.001**2)
     assert "no_darks" in {flag.code for flag in model.document.fit.flags}
     assert sum(not entry.used for entry in model.document.measurements) >= 3  # dead and saturated exposures
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_three_levels_under_a_bad_lamp_leave_the_light_out(tmp_path, seed):
+    """Taken as exact, light that scatters by 1 % misfits three levels 300 times, and widens every error tenfold."""
+    sensor = NoiseModel.from_parameters(
+        system_gain_dn_per_e=0.5, read_noise_e=3.0, offset_dn=100.0, bit_depth=12, dark_current_e_per_s=5.0
+    )
+    folder = simulate_captures(
+        sensor, tmp_path / "captures", shape=(64, 64), levels=4, light_scatter_percent=1.0, seed=seed
+    )
+    model = fit_noise_model(folder)
+    gain = model.parameter("system_gain_dn_per_e")
+    assert abs(gain.value - 0.5) < 4 * gain.std < 4 * 0.01
+    flags = {flag.code for flag in model.document.fit.flags}
+    assert "too_few_levels" in flags and "over_dispersed" not in flags
