@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError, __version__
+from mi_eval.calibration_error import calibration_std_bits
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
+from mi_eval.doubts import doubts_of
 from mi_eval.heldout import HeldOut, heldout_code_lengths
 from mi_eval.histograms import FrameHistograms, frame_histograms
-from mi_eval.laws import of_one_law
 from mi_eval.measurements import (
-    FEWEST_GROUPS,
     FrameSource,
     Measurements,
     crop_to_patches,
@@ -27,8 +27,7 @@ from mi_eval.measurements import (
 )
 from mi_eval.pixel_classes import PixelClasses, classify_pixels
 from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
-from mi_eval.score_details import ScoreDetails
-from mi_eval.warnings import ScoreWarning, threshold, warning
+from mi_eval.shown import score_details
 
 __all__ = ["InformationEstimate", "estimate_information"]
 
@@ -90,7 +89,7 @@ def estimate_information(
     histograms = _histograms(data, classes, patch_size)
     noise = conditional_entropy(histograms, classes)
     influence = noise.frame_influence(histograms)
-    calibration = _calibration_std(model, noise, histograms, classes)
+    calibration = calibration_std_bits(model, noise, histograms, classes)
     heldout = heldout_code_lengths(data.patches, seed)
     return _assemble(
         source, data, model, noise, influence, calibration, heldout, patch_size, seed, exposure_s, deterministic
@@ -175,7 +174,7 @@ def _assemble(
                 heldout.names, heldout.family_bits.mean(axis=0) / pixels, heldout.weights, heldout.seconds, strict=True
             )
         ),
-        warnings=_doubts(data, model, noise, ci95, exposure_s, pixels),
+        warnings=doubts_of(data, model, noise, ci95, exposure_s, pixels),
         noise_model={"path": None if model.path is None else str(model.path), "sha256": model.sha256},
         seed=seed,
         version=__version__,
@@ -187,65 +186,9 @@ def _assemble(
             "conditional_entropy": float(np.hypot(noise.sampling_std_bits, calibration)),
         },
     )
-    return replace(estimate, details=_details(source, data, model, noise, influence, heldout, difference, patch_size))
-
-
-def _calibration_std(
-    model: NoiseModel, noise: ConditionalEntropy, histograms: FrameHistograms, classes: PixelClasses
-) -> float:
-    """Standard error from the noise model's own: sqrt(g' C g) with g = dH(Z|Y)/dtheta.
-
-    Coefficients of the response are moved by a standard error each way and H(Z|Y) is found again. Channels were fitted
-    on pixels of their own, so their errors add up in quadrature, unless a misfit may be common to all of them.
-    """
-    if noise.parts and model.channel_layout is not None:
-        channels = [model.channel(name, maps=True) for name in model.channel_layout.names]
-        errors = [
-            share * _calibration_std(channels[law], part, *of_one_law(histograms, classes, law)[:2])
-            for law, share, part in noise.parts
-        ]
-        return float(np.sum(errors) if _misfit_bits(model) > 0 else np.linalg.norm(errors))
-    covariance = model.document.covariance
-    if covariance is None:
-        return 0.0
-    matrix = np.array(covariance.matrix)
-    gradient = np.array([noise.parameter_sensitivity_bits.get(name, 0.0) for name in covariance.names])
-    for position, name in enumerate(covariance.names):
-        step = float(np.sqrt(max(matrix[position, position], 0.0)))
-        if name.startswith("nonlinearity[") and step > 0:
-            power = int(name.removeprefix("nonlinearity[").removesuffix("]"))
-            ends = [
-                conditional_entropy(histograms, classify_pixels(_bent(model, power, side * step))).value_bits
-                for side in (-1.0, 1.0)
-            ]
-            gradient[position] = (ends[1] - ends[0]) / (2 * step)
-    return float(np.hypot(np.sqrt(max(gradient @ matrix @ gradient, 0.0)), _misfit_bits(model)))
-
-
-def _misfit_bits(model: NoiseModel) -> float:
-    """What a noise model that misses its own variances may be off by: 0.5 log2(1 + rms relative misfit), bits.
-
-    Only for models flagged ``over_dispersed``; the variances' own noise is taken out of the misfit.
-    """
-    if all(entry.code != "over_dispersed" for entry in model.document.fit.flags):
-        return 0.0
-    levels = [entry for entry in model.document.measurements or () if entry.used and entry.fitted_variance_dn2]
-    excess = [
-        (level.variance_dn2 / level.fitted_variance_dn2 - 1.0) ** 2
-        - (level.variance_std_dn2 / level.fitted_variance_dn2) ** 2
-        for level in levels
-        if level.fitted_variance_dn2
-    ]
-    return 0.5 * float(np.log2(1.0 + np.sqrt(max(float(np.mean(excess)), 0.0)))) if excess else 0.0
-
-
-def _bent(model: NoiseModel, power: int, change: float) -> NoiseModel:
-    """The model with one coefficient of its response moved."""
-    response = model.camera.response
-    coefficients = list(response.coefficients)
-    coefficients[power] += change
-    moved = replace(response, coefficients=tuple(coefficients))
-    return replace(model, camera=replace(model.camera, response=moved))
+    return replace(
+        estimate, details=score_details(source, data, model, noise, influence, heldout, difference, patch_size)
+    )
 
 
 def _quantile(sampling: float, calibration: float, dof: int) -> float:
@@ -266,98 +209,3 @@ def _mean_charge(data: Measurements, model: NoiseModel) -> float:
 def _dark_charge(model: NoiseModel, exposure_s: float | None) -> float:
     entry = model.parameter("dark_current_e_per_s")
     return 0.0 if entry is None or exposure_s is None else entry.value * exposure_s
-
-
-def _doubts(
-    data: Measurements,
-    model: NoiseModel,
-    noise: ConditionalEntropy,
-    ci95: tuple[float, float],
-    exposure_s: float | None,
-    pixels: int,
-) -> tuple[ScoreWarning, ...]:
-    out: list[ScoreWarning] = []
-    if ci95[1] < 0:
-        out.append(warning("below_zero", low=ci95[0], high=ci95[1]))
-    law = noise.law
-    if law is not None and law.n_occupied > 0:
-        # Twice the log-likelihood ratio against the bare histogram: about chi-square where the model holds.
-        limit = stats.chi2.ppf(1 - 1e-6, law.n_occupied)
-        # With maps the classes of pixels did not see quite the same light, which adds to it.
-        limit *= 2.0 if model.maps else 1.0
-        n_pixels = data.patches.n_patches * pixels
-        if law.deviance > limit and law.deviance / n_pixels > 1e-3:
-            out.append(warning("noise_model_contradicted", deviance=law.deviance, dof=law.n_occupied))
-    if data.n_frames < FEWEST_GROUPS:
-        out.append(warning("frames_split", n_frames=data.n_frames))
-    elif data.n_frames < threshold("few_frames"):
-        out.append(warning("few_frames", n_frames=data.n_frames))
-    if data.patches.n_patches < threshold("few_patches"):
-        out.append(warning("few_patches", n_patches=data.patches.n_patches, n_pixels=pixels))
-    if not noise.identifiable:
-        out.append(warning("not_identifiable", low=noise.interval_bits[0], high=noise.interval_bits[1]))
-    flags = {entry.code for entry in model.document.fit.flags}
-    for code in ("not_measured", "correlated_noise", "over_dispersed"):
-        if code in flags:
-            out.append(warning(code))
-    if not model.maps:
-        out.append(warning("no_maps"))
-    if data.saturated_fraction > threshold("saturated"):
-        out.append(warning("saturated", percent=100 * data.saturated_fraction))
-    validity = model.document.validity
-    if validity is not None and validity.signal_dn is not None:
-        top = float(np.quantile(data.patches.codes, 0.999)) - float(model.camera.offset_dn)
-        if top > 1.05 * validity.signal_dn[1]:
-            out.append(warning("outside_validity", signal_dn=top, limit_dn=validity.signal_dn[1]))
-    dark = model.parameter("dark_current_e_per_s")
-    if dark is not None and dark.value > 0 and exposure_s is None:
-        out.append(warning("dark_unknown"))
-    return tuple(out)
-
-
-def _code_histogram(
-    data: Measurements, model: NoiseModel, noise: ConditionalEntropy
-) -> tuple[FloatArray, FloatArray, FloatArray] | tuple[None, None, None]:
-    """Codes, their counts, and their probabilities under law and noise model; for cameras without maps."""
-    if model.maps or model.channel_layout or noise.law is None or model.bit_depth is None:
-        return None, None, None
-    first = int(data.patches.codes.min())
-    counts = np.bincount((data.patches.codes.astype(np.int64) - first).ravel()).astype(np.float64)
-    some = noise.law.weights > 1e-9
-    table = model.code_table(noise.law.y_e[some])
-    column = first - table.first_code + np.arange(counts.size)
-    predicted = np.asarray(noise.law.weights[some] @ table.pmf).ravel()[column]
-    return first + np.arange(counts.size, dtype=np.float64), counts, predicted
-
-
-def _details(
-    source: FrameSource,
-    data: Measurements,
-    model: NoiseModel,
-    noise: ConditionalEntropy,
-    influence: FloatArray,
-    heldout: HeldOut,
-    group_bits: FloatArray,
-    patch_size: int,
-) -> ScoreDetails:
-    law = noise.law
-    groups = np.unique(data.patches.frame_index)
-    whole_frames = groups.size == data.n_frames
-    edges = np.linspace(0.0, 1.0, 21)
-    codes, observed, predicted = _code_histogram(data, model, noise)
-    return ScoreDetails(
-        example_frame=data.example,
-        example_frame_index=0,
-        frame_names=source.names if whole_frames else (),
-        per_frame_bits=group_bits if whole_frames else None,
-        patch_positions=data.positions,
-        per_patch_code_length_bits=heldout.full_bits,
-        per_patch_conditional_bits=influence * patch_size**2,
-        intensity_grid_e=None if law is None else law.y_e,
-        intensity_weights=None if law is None else law.weights,
-        histogram_codes=codes,
-        histogram_observed=observed,
-        histogram_predicted=predicted,
-        pit_edges=edges,
-        pit_densities=np.histogram(heldout.pit, edges, density=True)[0],
-    )

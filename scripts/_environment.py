@@ -186,6 +186,9 @@ def _install(extras: set[str]) -> None:
     constraints = ["-c", str(ROOT / "constraints.txt")]
     target = ".[" + ",".join(sorted(extras)) + "]" if extras else "."
     say(f"environment: installing photonbits{target[1:]} and its dependencies (the first time takes minutes)")
+    if extras & {"torch", "all"}:
+        # First and at its exact version: a CPU build that the machine holds is then taken, and kept.
+        _pip(["install", *constraints, "torch"])
     _pip(["install", *constraints, "hatchling"])
     # The build backend is the pinned one just installed, not the newest.
     _pip(["install", *constraints, "--no-build-isolation", "-e", target])

@@ -22,7 +22,7 @@ ONE_THREAD = {
 
 
 def main(pytest_arguments: list[str]) -> int:
-    python = str(_environment.prepare("dev"))
+    python = str(_environment.prepare("dev", "torch", "objects", "cluster"))
     checks: list[tuple[str, list[str]]] = [
         ("ruff check", [str(executable("ruff")), "check", "."]),
         ("ruff format", [str(executable("ruff")), "format", "--check", "."]),

@@ -1,0 +1,63 @@
+"""The arrays behind a score that its report shows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate import NoiseModel
+from mi_eval.conditional_entropy import ConditionalEntropy
+from mi_eval.heldout import HeldOut
+from mi_eval.measurements import FrameSource, Measurements
+from mi_eval.score_details import ScoreDetails
+
+FloatArray = NDArray[np.float64]
+
+
+def _code_histogram(
+    data: Measurements, model: NoiseModel, noise: ConditionalEntropy
+) -> tuple[FloatArray, FloatArray, FloatArray] | tuple[None, None, None]:
+    """Codes, their counts, and their probabilities under law and noise model; for cameras without maps."""
+    if model.maps or model.channel_layout or noise.law is None or model.bit_depth is None:
+        return None, None, None
+    first = int(data.patches.codes.min())
+    counts = np.bincount((data.patches.codes.astype(np.int64) - first).ravel()).astype(np.float64)
+    some = noise.law.weights > 1e-9
+    table = model.code_table(noise.law.y_e[some])
+    column = first - table.first_code + np.arange(counts.size)
+    predicted = np.asarray(noise.law.weights[some] @ table.pmf).ravel()[column]
+    return first + np.arange(counts.size, dtype=np.float64), counts, predicted
+
+
+def score_details(
+    source: FrameSource,
+    data: Measurements,
+    model: NoiseModel,
+    noise: ConditionalEntropy,
+    influence: FloatArray,
+    heldout: HeldOut,
+    group_bits: FloatArray,
+    patch_size: int,
+) -> ScoreDetails:
+    """Arrays for the report: example frame, bits by patch and frame, law of light, codes, PIT."""
+    law = noise.law
+    groups = np.unique(data.patches.frame_index)
+    whole_frames = groups.size == data.n_frames
+    edges = np.linspace(0.0, 1.0, 21)
+    codes, observed, predicted = _code_histogram(data, model, noise)
+    return ScoreDetails(
+        example_frame=data.example,
+        example_frame_index=0,
+        frame_names=source.names if whole_frames else (),
+        per_frame_bits=group_bits if whole_frames else None,
+        patch_positions=data.positions,
+        per_patch_code_length_bits=heldout.full_bits,
+        per_patch_conditional_bits=influence * patch_size**2,
+        intensity_grid_e=None if law is None else law.y_e,
+        intensity_weights=None if law is None else law.weights,
+        histogram_codes=codes,
+        histogram_observed=observed,
+        histogram_predicted=predicted,
+        pit_edges=edges,
+        pit_densities=np.histogram(heldout.pit, edges, density=True)[0],
+    )
