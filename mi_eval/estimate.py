@@ -12,21 +12,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError, __version__
-from mi_eval.calibration_error import calibration_std_bits
-from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
 from mi_eval.doubts import doubts_of
-from mi_eval.heldout import HeldOut, heldout_code_lengths
-from mi_eval.histograms import FrameHistograms, frame_histograms
-from mi_eval.measurements import (
-    FrameSource,
-    Measurements,
-    crop_to_patches,
-    cut_patches,
-    frames_from_array,
-    frames_from_paths,
-)
-from mi_eval.pixel_classes import PixelClasses, classify_pixels
+from mi_eval.measurements import FrameSource, Measurements, frames_from_array, frames_from_paths
 from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
+from mi_eval.score_parts import ScoreParts, measure_parts
 from mi_eval.shown import score_details
 
 __all__ = ["InformationEstimate", "estimate_information"]
@@ -78,25 +67,18 @@ def estimate_information(
     differences of code length and influence of H(Z|Y), which move together, and the calibration covariance,
     dI = -dH(Z|Y). Non-identifiability and the estimated misfit of the densities widen the interval as sets.
     """
-    model = noise_model if isinstance(noise_model, NoiseModel) else NoiseModel.load(noise_model)
-    source = _source(frames)
-    if patch_size != int(patch_size):
-        raise PhotonbitsError(f"patch_size is {patch_size!r}", legal="a whole number of pixels, 2 or more")
-    if max_patches < 16:
-        raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
-    data = cut_patches(source, model, patch_size=patch_size, seed=seed, max_patches=max_patches)
-    classes = classify_pixels(model, source.shape)
-    histograms = _histograms(data, classes, patch_size)
-    noise = conditional_entropy(histograms, classes)
-    influence = noise.frame_influence(histograms)
-    calibration = calibration_std_bits(model, noise, histograms, classes)
-    heldout = heldout_code_lengths(data.patches, seed)
-    return _assemble(
-        source, data, model, noise, influence, calibration, heldout, patch_size, seed, exposure_s, deterministic
+    parts = measure_parts(
+        frame_source(frames), load_model(noise_model), patch_size=patch_size, seed=seed, max_patches=max_patches
     )
+    return information_estimate(parts, exposure_s=exposure_s, deterministic=deterministic)
 
 
-def _source(frames: NDArray[Any] | Sequence[NDArray[Any] | str | Path]) -> FrameSource:
+def load_model(noise_model: NoiseModel | str | Path) -> NoiseModel:
+    """The model, read from its file where a path is given."""
+    return noise_model if isinstance(noise_model, NoiseModel) else NoiseModel.load(noise_model)
+
+
+def frame_source(frames: NDArray[Any] | Sequence[NDArray[Any] | str | Path]) -> FrameSource:
     """Frames in memory, or in files."""
     if isinstance(frames, np.ndarray):
         return frames_from_array(frames)
@@ -109,43 +91,17 @@ def _source(frames: NDArray[Any] | Sequence[NDArray[Any] | str | Path]) -> Frame
     return frames_from_array(np.stack(arrays))
 
 
-def _histograms(data: Measurements, classes: PixelClasses, patch_size: int) -> FrameHistograms:
-    """Counts of codes by patch and class of pixels."""
-    index = shift = None
-    if classes.index is not None:
-        index = crop_to_patches(classes.index, data.positions, patch_size)
-        shift = crop_to_patches(np.asarray(classes.shift_dn), data.positions, patch_size)
-    numbers = np.arange(data.patches.n_patches)
-    return frame_histograms(data.patches.codes, numbers, classes, class_index=index, shift_dn=shift)
-
-
-def _assemble(
-    source: FrameSource,
-    data: Measurements,
-    model: NoiseModel,
-    noise: ConditionalEntropy,
-    influence: FloatArray,
-    calibration: float,
-    heldout: HeldOut,
-    patch_size: int,
-    seed: int,
-    exposure_s: float | None,
-    deterministic: bool,
+def information_estimate(
+    parts: ScoreParts, *, exposure_s: float | None = None, deterministic: bool = False
 ) -> InformationEstimate:
-    pixels = patch_size**2
-    groups, member = np.unique(data.patches.frame_index, return_inverse=True)
-    size = np.bincount(member)
-    code = np.bincount(member, weights=heldout.full_bits) / size / pixels
-    excess = np.bincount(member, weights=heldout.excess_bits) / size / pixels
-    share = size / size.sum()
-    upper_entropy, mean_excess = float(share @ code), float(share @ excess)
-    value = upper_entropy - mean_excess - noise.value_bits
-    difference = code - excess - np.bincount(member, weights=influence) / size
-    spread = difference - float(share @ difference)
-    n = groups.size
-    sampling = float(np.sqrt(np.sum((share * spread) ** 2) * n / max(n - 1, 1)))
+    """The score that the measured parts add up to; see `estimate_information`."""
+    data, noise, heldout, model = parts.data, parts.noise, parts.heldout, parts.model
+    pixels = parts.patch_size**2
+    upper_entropy, mean_excess = float(parts.share @ parts.code_bits), float(parts.share @ parts.excess_bits)
+    value = parts.value_bits
+    sampling, calibration = parts.sampling_std_bits, parts.calibration.std_bits
     std = float(np.hypot(sampling, calibration))
-    reach = _quantile(sampling, calibration, n - 1) * std
+    reach = student_quantile(sampling, calibration, parts.group_bits.size - 1) * std
     low, high = noise.interval_bits
     ci95 = (
         value - reach - (high - noise.value_bits) - heldout.slack_bits,
@@ -166,7 +122,7 @@ def _assemble(
         mean_signal_e=mean_signal,
         frames=data.n_frames,
         patches_used=data.patches.n_patches,
-        patch_size=patch_size,
+        patch_size=parts.patch_size,
         saturated_fraction=data.saturated_fraction,
         models=tuple(
             ModelRecord(name, float(bits), float(weight), None if deterministic else float(seconds))
@@ -176,7 +132,7 @@ def _assemble(
         ),
         warnings=doubts_of(data, model, noise, ci95, exposure_s, pixels),
         noise_model={"path": None if model.path is None else str(model.path), "sha256": model.sha256},
-        seed=seed,
+        seed=parts.seed,
         version=__version__,
         error_budget_bits_per_pixel={
             "sampling": sampling,
@@ -186,12 +142,10 @@ def _assemble(
             "conditional_entropy": float(np.hypot(noise.sampling_std_bits, calibration)),
         },
     )
-    return replace(
-        estimate, details=score_details(source, data, model, noise, influence, heldout, difference, patch_size)
-    )
+    return replace(estimate, details=score_details(parts))
 
 
-def _quantile(sampling: float, calibration: float, dof: int) -> float:
+def student_quantile(sampling: float, calibration: float, dof: int) -> float:
     """97.5 % point of Student's t; degrees of freedom by Welch and Satterthwaite, the calibration's taken as many."""
     if dof < 1:
         return float(stats.t.ppf(0.975, 1))

@@ -16,6 +16,7 @@ from calibrate.captures.names import natural_key
 from calibrate.frames import describe_file, iterate_frames, list_readers, reader_by_suffix
 from calibrate.plumbing.progress import track
 from mi_eval.density import PatchSet
+from mi_eval.patch_places import PatchPlaces, crop_to_patches, patch_places
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -144,9 +145,17 @@ def _expand(path: Path) -> list[Path]:
 
 
 def cut_patches(
-    source: FrameSource, model: NoiseModel, *, patch_size: int, seed: int, max_patches: int
+    source: FrameSource,
+    model: NoiseModel,
+    *,
+    patch_size: int,
+    seed: int,
+    max_patches: int,
+    places: PatchPlaces | None = None,
 ) -> Measurements:
     """Cut square patches from every frame, side by side; a random share of them where there are many.
+
+    ``places`` are those of `patch_places` unless others are given: cameras that are compared share theirs.
 
     Raises
     ------
@@ -154,57 +163,36 @@ def cut_patches(
         If frames do not fit the maps, the bit depth or the clips, are not integer codes where the model has a bit
         depth, or give too few patches.
     """
-    height, width = source.shape
-    if model.map_shape is not None and model.map_shape != source.shape:
-        raise PhotonbitsError(
-            f"frames of shape {source.shape} with maps of shape {model.map_shape}",
-            legal="frames of the calibrated size",
-            remedy="Use the same read-out window for captures and scenes, or a noise model without maps",
-        )
-    if not 2 <= patch_size <= min(height, width):
-        raise PhotonbitsError(
-            f"patch size {patch_size} for frames of {height} x {width}", legal=f"2 to {min(height, width)}"
-        )
-    layout = model.channel_layout
-    if layout is not None:
-        layout.check_shape(source.shape)
-    # Patches begin at the same colour: a pixel's place in a patch tells its channel.
-    period = (1, 1) if layout is None else layout.period
-    stride = (-(-patch_size // period[0]) * period[0], -(-patch_size // period[1]) * period[1])
-    rows, columns = (height - patch_size) // stride[0] + 1, (width - patch_size) // stride[1] + 1
     n_frames = source.n_frames
-    unused = (height - patch_size - (rows - 1) * stride[0], width - patch_size - (columns - 1) * stride[1])
-    margin = (unused[0] // 2 // period[0] * period[0], unused[1] // 2 // period[1] * period[1])
-    sound = np.arange(rows * columns)
-    corners = margin[0] + stride[0] * (sound // columns), margin[1] + stride[1] * (sound % columns)
-    sound = sound[_free_of_defects(model, *corners, patch_size)]
-    if n_frames * sound.size < FEWEST_PATCHES:
+    places = patch_places(source.shape, [model], patch_size) if places is None else places
+    if n_frames * places.size < FEWEST_PATCHES:
         raise PhotonbitsError(
-            f"{n_frames * sound.size} patches of {patch_size} x {patch_size} from {n_frames} frames"
-            + (" (those with stuck or cold pixels left out)" if sound.size < rows * columns else ""),
+            f"{n_frames * places.size} patches of {patch_size} x {patch_size} from {n_frames} frames"
+            + (" (those with stuck or cold pixels left out)" if places.size < places.all else ""),
             legal=f"{FEWEST_PATCHES} or more",
             remedy="Use more frames, larger ones, or a smaller --patch-size",
         )
-    quota = min(sound.size, max(1, -(-max_patches // n_frames)))
+    quota = min(places.size, max(1, -(-max_patches // n_frames)))
     codes: list[NDArray[Any]] = []
-    places: list[IntArray] = []
+    cut_at: list[IntArray] = []
     clipped = pixels = 0
     example: NDArray[Any] | None = None
     for number, frame in enumerate(track(source, "Reading frames", total=n_frames)):
         _check_frame(frame, source, number, model)
         example = frame if example is None else example
         rng = np.random.default_rng([seed, number])
-        chosen = np.sort(rng.permutation(sound)[:quota]) if quota < sound.size else sound
-        row, column = margin[0] + stride[0] * (chosen // columns), margin[1] + stride[1] * (chosen % columns)
+        every = np.arange(places.size)
+        chosen = np.sort(rng.permutation(every)[:quota]) if quota < places.size else every
+        row, column = places.row[chosen], places.column[chosen]
         cut = np.stack([frame[r : r + patch_size, c : c + patch_size] for r, c in zip(row, column, strict=True)])
         codes.append(cut)
-        places.append(np.stack([np.full(row.size, number), row, column], axis=1))
+        cut_at.append(np.stack([np.full(row.size, number), row, column], axis=1))
         if model.bit_depth is not None:
             clipped += int(np.count_nonzero(cut == model.camera.white_clip_dn))
             pixels += cut.size
     if example is None:
         raise PhotonbitsError("no frames", legal="one frame or more")
-    positions = np.concatenate(places).astype(np.int64)
+    positions = np.concatenate(cut_at).astype(np.int64)
     groups = _groups(positions, n_frames, source.shape)
     everything = np.concatenate(codes)
     if model.bit_depth is None and model.camera.kind != "poisson":
@@ -240,21 +228,6 @@ def _channel_plane(model: NoiseModel, name: str, shape: tuple[int, int]) -> Floa
     for channel, section in model.channel_layout.sections.items():
         plane[section.index] = getattr(model.channel(channel).camera, name)
     return plane
-
-
-def _free_of_defects(model: NoiseModel, row: IntArray, column: IntArray, patch_size: int) -> NDArray[np.bool_]:
-    """Which patches with these corners hold no pixel whose codes say nothing about the light."""
-    unusable = model.unusable_pixels
-    if unusable is None:
-        return np.ones(row.size, dtype=bool)
-    corner = np.stack([np.zeros_like(row), row, column], axis=1)
-    return np.asarray(~np.any(crop_to_patches(unusable, corner, patch_size), axis=(1, 2)))
-
-
-def crop_to_patches(array: NDArray[Any], positions: IntArray, patch_size: int) -> NDArray[Any]:
-    """Values of a map under every patch, (n_patches, p, p)."""
-    span = np.arange(patch_size)
-    return np.asarray(array[(positions[:, 1, None] + span)[:, :, None], (positions[:, 2, None] + span)[:, None, :]])
 
 
 def _groups(positions: IntArray, n_frames: int, shape: tuple[int, int]) -> IntArray:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from calibrate import NoiseModel
 from mi_eval.conditional_entropy import ConditionalEntropy
-from mi_eval.heldout import HeldOut
-from mi_eval.measurements import FrameSource, Measurements
+from mi_eval.measurements import Measurements
 from mi_eval.score_details import ScoreDetails
+from mi_eval.score_parts import ScoreParts
 
 FloatArray = NDArray[np.float64]
 
@@ -29,30 +29,20 @@ def _code_histogram(
     return first + np.arange(counts.size, dtype=np.float64), counts, predicted
 
 
-def score_details(
-    source: FrameSource,
-    data: Measurements,
-    model: NoiseModel,
-    noise: ConditionalEntropy,
-    influence: FloatArray,
-    heldout: HeldOut,
-    group_bits: FloatArray,
-    patch_size: int,
-) -> ScoreDetails:
+def score_details(parts: ScoreParts) -> ScoreDetails:
     """Arrays for the report: example frame, bits by patch and frame, law of light, codes, PIT."""
-    law = noise.law
-    groups = np.unique(data.patches.frame_index)
-    whole_frames = groups.size == data.n_frames
+    data, heldout, law = parts.data, parts.heldout, parts.noise.law
+    whole_frames = parts.groups.size == data.n_frames
     edges = np.linspace(0.0, 1.0, 21)
-    codes, observed, predicted = _code_histogram(data, model, noise)
+    codes, observed, predicted = _code_histogram(data, parts.model, parts.noise)
     return ScoreDetails(
         example_frame=data.example,
         example_frame_index=0,
-        frame_names=source.names if whole_frames else (),
-        per_frame_bits=group_bits if whole_frames else None,
+        frame_names=parts.source.names if whole_frames else (),
+        per_frame_bits=parts.group_bits if whole_frames else None,
         patch_positions=data.positions,
         per_patch_code_length_bits=heldout.full_bits,
-        per_patch_conditional_bits=influence * patch_size**2,
+        per_patch_conditional_bits=parts.influence_bits * parts.patch_size**2,
         intensity_grid_e=None if law is None else law.y_e,
         intensity_weights=None if law is None else law.weights,
         histogram_codes=codes,

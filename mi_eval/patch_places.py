@@ -1,0 +1,83 @@
+"""Where patches lie in a frame: side by side, in phase with the colours, clear of defects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate import NoiseModel, PhotonbitsError
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PatchPlaces:
+    """Upper left corners of the patches that a frame may give, in raster order, and how many there were in ``all``."""
+
+    row: IntArray
+    column: IntArray
+    all: int
+
+    @property
+    def size(self) -> int:
+        """Number of places."""
+        return int(self.row.size)
+
+
+def patch_places(shape: tuple[int, int], models: Sequence[NoiseModel], patch_size: int) -> PatchPlaces:
+    """Where patches lie, side by side and in phase with the colours; none that holds a defect of any of the models.
+
+    Raises
+    ------
+    PhotonbitsError
+        If maps or channels have another size than the frames, or the patches do not fit into them.
+    """
+    height, width = shape
+    period = (1, 1)
+    for model in models:
+        if model.map_shape is not None and model.map_shape != shape:
+            raise PhotonbitsError(
+                f"frames of shape {shape} with maps of shape {model.map_shape}",
+                legal="frames of the calibrated size",
+                remedy="Use the same read-out window for captures and scenes, or a noise model without maps",
+            )
+    if not 2 <= patch_size <= min(height, width):
+        raise PhotonbitsError(
+            f"patch size {patch_size} for frames of {height} x {width}", legal=f"2 to {min(height, width)}"
+        )
+    for model in models:
+        if model.channel_layout is not None:
+            model.channel_layout.check_shape(shape)
+            own = model.channel_layout.period
+            period = (math.lcm(period[0], own[0]), math.lcm(period[1], own[1]))
+    # Patches begin at the same colour: a pixel's place in a patch tells its channel.
+    stride = (-(-patch_size // period[0]) * period[0], -(-patch_size // period[1]) * period[1])
+    rows, columns = (height - patch_size) // stride[0] + 1, (width - patch_size) // stride[1] + 1
+    unused = (height - patch_size - (rows - 1) * stride[0], width - patch_size - (columns - 1) * stride[1])
+    margin = (unused[0] // 2 // period[0] * period[0], unused[1] // 2 // period[1] * period[1])
+    number = np.arange(rows * columns)
+    row, column = margin[0] + stride[0] * (number // columns), margin[1] + stride[1] * (number % columns)
+    sound = np.ones(number.size, dtype=bool)
+    for model in models:
+        sound &= _free_of_defects(model, row, column, patch_size)
+    return PatchPlaces(row[sound], column[sound], int(number.size))
+
+
+def _free_of_defects(model: NoiseModel, row: IntArray, column: IntArray, patch_size: int) -> NDArray[np.bool_]:
+    """Which patches with these corners hold no pixel whose codes say nothing about the light."""
+    unusable = model.unusable_pixels
+    if unusable is None:
+        return np.ones(row.size, dtype=bool)
+    corner = np.stack([np.zeros_like(row), row, column], axis=1)
+    return np.asarray(~np.any(crop_to_patches(unusable, corner, patch_size), axis=(1, 2)))
+
+
+def crop_to_patches(array: NDArray[Any], positions: IntArray, patch_size: int) -> NDArray[Any]:
+    """Values of a map under every patch, (n_patches, p, p)."""
+    span = np.arange(patch_size)
+    return np.asarray(array[(positions[:, 1, None] + span)[:, :, None], (positions[:, 2, None] + span)[:, None, :]])

@@ -1,0 +1,149 @@
+"""What a score is made of: code lengths, noise entropy and their errors, group by group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate import NoiseModel, PhotonbitsError
+from mi_eval.calibration_error import CalibrationErrors, calibration_errors
+from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
+from mi_eval.heldout import HeldOut, heldout_code_lengths
+from mi_eval.histograms import FrameHistograms, frame_histograms
+from mi_eval.measurements import FrameSource, Measurements, cut_patches
+from mi_eval.patch_places import PatchPlaces, crop_to_patches
+from mi_eval.pixel_classes import PixelClasses, classify_pixels
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ScoreParts:
+    """Everything measured for a score, before it is put into one number.
+
+    Parameters
+    ----------
+    source, model, data, classes
+        Frames, noise model, patches, and classes of pixels of like noise.
+    noise : ConditionalEntropy
+        H(Z|Y).
+    calibration : CalibrationErrors
+        What the noise model's errors do to it.
+    heldout : HeldOut
+        Code lengths of every patch.
+    influence_bits : ndarray (n_patches,)
+        Influence of each patch on H(Z|Y), bits per pixel.
+    groups : ndarray (n_groups,) of int
+        What was held out together, in ascending order: frames, or parts of them.
+    share : ndarray (n_groups,)
+        Share of the patches, sum 1.
+    code_bits, excess_bits, group_bits : ndarray (n_groups,)
+        Held-out code length, its finite-sample excess, and code length less excess less influence on H(Z|Y): the
+        information of the group. Bits per pixel.
+    patch_size, seed : int
+    """
+
+    source: FrameSource
+    model: NoiseModel
+    data: Measurements
+    classes: PixelClasses
+    noise: ConditionalEntropy
+    calibration: CalibrationErrors
+    heldout: HeldOut
+    influence_bits: FloatArray
+    groups: IntArray
+    share: FloatArray
+    code_bits: FloatArray
+    excess_bits: FloatArray
+    group_bits: FloatArray
+    patch_size: int
+    seed: int
+
+    @property
+    def value_bits(self) -> float:
+        """Information: code length less excess less H(Z|Y), bits per pixel."""
+        return float(self.share @ self.code_bits) - float(self.share @ self.excess_bits) - self.noise.value_bits
+
+    @property
+    def sampling_std_bits(self) -> float:
+        """Standard error from the spread between groups, bits per pixel."""
+        return spread_std(self.group_bits, self.share)
+
+
+def measure_parts(
+    source: FrameSource,
+    model: NoiseModel,
+    *,
+    patch_size: int,
+    seed: int,
+    max_patches: int,
+    places: PatchPlaces | None = None,
+) -> ScoreParts:
+    """Cut patches, find H(Z|Y) and its errors, and code every patch with models that never saw its frame.
+
+    Raises
+    ------
+    PhotonbitsError
+        If frames and noise model do not fit together, or there are too few patches.
+    """
+    if patch_size != int(patch_size):
+        raise PhotonbitsError(f"patch_size is {patch_size!r}", legal="a whole number of pixels, 2 or more")
+    if max_patches < 16:
+        raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
+    data = cut_patches(source, model, patch_size=patch_size, seed=seed, max_patches=max_patches, places=places)
+    return parts_of(source, model, data, classify_pixels(model, source.shape), seed)
+
+
+def parts_of(
+    source: FrameSource, model: NoiseModel, data: Measurements, classes: PixelClasses, seed: int
+) -> ScoreParts:
+    """The parts of a score of patches that are cut already."""
+    patch_size = data.patches.patch_size
+    pixels = patch_size**2
+    histograms = _histograms(data, classes)
+    noise = conditional_entropy(histograms, classes)
+    influence = noise.frame_influence(histograms)
+    calibration = calibration_errors(model, noise, histograms, classes)
+    heldout = heldout_code_lengths(data.patches, seed)
+    groups, member = np.unique(data.patches.frame_index, return_inverse=True)
+    size = np.bincount(member)
+    code = np.bincount(member, weights=heldout.full_bits) / size / pixels
+    excess = np.bincount(member, weights=heldout.excess_bits) / size / pixels
+    return ScoreParts(
+        source=source,
+        model=model,
+        data=data,
+        classes=classes,
+        noise=noise,
+        calibration=calibration,
+        heldout=heldout,
+        influence_bits=influence,
+        groups=groups,
+        share=size / size.sum(),
+        code_bits=code,
+        excess_bits=excess,
+        group_bits=code - excess - np.bincount(member, weights=influence) / size,
+        patch_size=patch_size,
+        seed=seed,
+    )
+
+
+def spread_std(values: FloatArray, share: FloatArray) -> float:
+    """Standard error of the mean of values with these shares, from their spread; 0 for one value."""
+    spread = values - float(share @ values)
+    n = values.size
+    return float(np.sqrt(np.sum((share * spread) ** 2) * n / max(n - 1, 1)))
+
+
+def _histograms(data: Measurements, classes: PixelClasses) -> FrameHistograms:
+    """Counts of codes by patch and class of pixels."""
+    index = shift = None
+    patch_size = data.patches.patch_size
+    if classes.index is not None:
+        index = crop_to_patches(classes.index, data.positions, patch_size)
+        shift = crop_to_patches(np.asarray(classes.shift_dn), data.positions, patch_size)
+    numbers = np.arange(data.patches.n_patches)
+    return frame_histograms(data.patches.codes, numbers, classes, class_index=index, shift_dn=shift)
