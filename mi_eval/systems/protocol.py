@@ -163,7 +163,7 @@ def require_positive(where: str, **values: float) -> None:
             raise PhotonbitsError(f"{name} is {value}", where=where, legal="a finite number above 0")
 
 
-def require_shape(where: str, name: str, shape: tuple[int, int], least: int = 2) -> None:
+def require_shape(where: str, name: str, shape: tuple[int, ...], least: int = 2) -> None:
     """Raise PhotonbitsError unless ``shape`` is (height, width) of whole numbers from ``least`` on."""
     if len(shape) != 2 or not all(float(side).is_integer() and side >= least for side in shape):
         raise PhotonbitsError(f"{name} is {shape}", where=where, legal=f"[height, width], each {least} or more")
