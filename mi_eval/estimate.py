@@ -32,6 +32,8 @@ def estimate_information(
     max_patches: int = 20_000,
     exposure_s: float | None = None,
     deterministic: bool = False,
+    shift_bits: int = 0,
+    roi: bool = False,
 ) -> InformationEstimate:
     r"""Mutual information between scenes and raw frames, in bits per pixel, with a 95 % interval.
 
@@ -51,7 +53,12 @@ def estimate_information(
         Which patches are used where there are more than ``max_patches``, and how frames are dealt into folds.
     max_patches : int
     exposure_s : float, optional
-        Exposure of the frames: with it dark charge is left out of the mean signal.
+        Exposure of the frames (default: what the files say): with it dark charge is left out of the mean signal, and
+        the pattern of the dark current out of the scene.
+    shift_bits : int
+        Empty low bits to take off every code of left-aligned frames.
+    roi : bool
+        Frames of half (a third ...) of the calibrated size are a region of interest, not binned.
     deterministic : bool
         Leave timings out, so that the result is the same bytes every time.
 
@@ -67,8 +74,17 @@ def estimate_information(
     differences of code length and influence of H(Z|Y), which move together, and the calibration covariance,
     dI = -dH(Z|Y). Non-identifiability and the estimated misfit of the densities widen the interval as sets.
     """
+    if not 0 <= shift_bits <= 16:
+        raise PhotonbitsError(f"shift_bits is {shift_bits}", legal="0 to 16")
+    source = frame_source(frames)
     parts = measure_parts(
-        frame_source(frames), load_model(noise_model), patch_size=patch_size, seed=seed, max_patches=max_patches
+        replace(source, shift_bits=shift_bits) if shift_bits else source,
+        load_model(noise_model),
+        patch_size=patch_size,
+        seed=seed,
+        max_patches=max_patches,
+        exposure_s=exposure_s,
+        roi=roi,
     )
     return information_estimate(parts, exposure_s=exposure_s, deterministic=deterministic)
 
@@ -96,6 +112,7 @@ def information_estimate(
 ) -> InformationEstimate:
     """The score that the measured parts add up to; see `estimate_information`."""
     data, noise, heldout, model = parts.data, parts.noise, parts.heldout, parts.model
+    exposure_s = parts.exposure_s if exposure_s is None else exposure_s
     pixels = parts.patch_size**2
     upper_entropy, mean_excess = float(parts.share @ parts.code_bits), float(parts.share @ parts.excess_bits)
     value = parts.value_bits
@@ -130,7 +147,7 @@ def information_estimate(
                 heldout.names, heldout.family_bits.mean(axis=0) / pixels, heldout.weights, heldout.seconds, strict=True
             )
         ),
-        warnings=doubts_of(data, model, noise, ci95, exposure_s, pixels),
+        warnings=(*parts.checks, *doubts_of(data, model, noise, ci95, exposure_s, pixels)),
         noise_model={"path": None if model.path is None else str(model.path), "sha256": model.sha256},
         seed=parts.seed,
         version=__version__,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError
-from calibrate.captures import FrameReference
-from calibrate.captures.names import natural_key
-from calibrate.frames import describe_file, iterate_frames, list_readers, reader_by_suffix
 from calibrate.plumbing.progress import track
 from mi_eval.density import PatchSet
+from mi_eval.frame_source import FrameSource, Region, frames_from_array, frames_from_paths
 from mi_eval.patch_places import PatchPlaces, crop_to_patches, patch_places
+
+__all__ = ["FrameSource", "Measurements", "cut_patches", "frames_from_array", "frames_from_paths"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -25,30 +23,6 @@ IntArray = NDArray[np.int64]
 FEWEST_GROUPS = 4
 FEWEST_PATCHES = 16
 REPEATED_FRACTION = 1e-3
-
-
-@dataclass(frozen=True)
-class FrameSource:
-    """Frames to score: where they are read from, how many, and their size.
-
-    ``frames`` is an array (n_frames, height, width), or the references that are read one at a time.
-    """
-
-    frames: NDArray[Any] | tuple[FrameReference, ...]
-    names: tuple[str, ...]
-    shape: tuple[int, int]
-
-    @property
-    def n_frames(self) -> int:
-        """Number of frames."""
-        return len(self.frames)
-
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Yield the frames in order."""
-        if isinstance(self.frames, tuple):
-            yield from iterate_frames(self.frames)
-        else:
-            yield from self.frames
 
 
 @dataclass(frozen=True)
@@ -76,74 +50,6 @@ class Measurements:
     example: NDArray[Any]
 
 
-def frames_from_array(frames: NDArray[Any]) -> FrameSource:
-    """Frames in memory, shape (n_frames, height, width) or one frame (height, width).
-
-    Raises
-    ------
-    PhotonbitsError
-        For any other number of axes, or no frames.
-    """
-    frames = np.asarray(frames)
-    if frames.ndim == 2:
-        frames = frames[None]
-    if frames.ndim != 3 or frames.size == 0:
-        raise PhotonbitsError(f"frames have shape {frames.shape}", legal="(n_frames, height, width)")
-    names = tuple(f"frame {i}" for i in range(frames.shape[0]))
-    return FrameSource(frames, names, (frames.shape[1], frames.shape[2]))
-
-
-def frames_from_paths(paths: Sequence[str | Path]) -> FrameSource:
-    """Frames in files and folders (every supported image in a folder, by name), stacks page by page.
-
-    Raises
-    ------
-    PhotonbitsError
-        If a path does not exist, a file cannot be read, no frame is found, or shapes differ.
-    """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        files.extend(_expand(path))
-    references: list[FrameReference] = []
-    names: list[str] = []
-    shape: tuple[int, int] | None = None
-    first: Path | None = None
-    for file in files:
-        info = describe_file(file)
-        if shape is None:
-            shape, first = info.shape, file
-        elif info.shape != shape:
-            raise PhotonbitsError(
-                f"frames of shape {info.shape}",
-                where=file,
-                legal=f"{shape}, as in {first}",
-                remedy="Score one size at a time",
-            )
-        for page in range(info.n_frames):
-            references.append(FrameReference(file, page))
-            names.append(file.name if info.n_frames == 1 else f"{file.name}[{page}]")
-    if shape is None:
-        raise PhotonbitsError("no frames", where=", ".join(map(str, paths)), legal="raw frames, or a folder of them")
-    return FrameSource(tuple(references), tuple(names), shape)
-
-
-def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = (file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-        found = sorted((file for file in files if reader_by_suffix(file) is not None), key=natural_key)
-        if not found:
-            suffixes = sorted(suffix for known in list_readers().values() for suffix in known)
-            raise PhotonbitsError(f"no frames in folder {path}", legal=f"files ending in {', '.join(suffixes)}")
-        return found
-    if not path.exists() and any(letter in path.name for letter in "*?["):
-        found = sorted(path.parent.glob(path.name), key=natural_key)  # shells that do not expand patterns
-        if found:
-            return found
-    if not path.exists():
-        raise PhotonbitsError(f"no such file or folder: {path}", legal="raw frames, or a folder of them")
-    return [path]
-
-
 def cut_patches(
     source: FrameSource,
     model: NoiseModel,
@@ -152,10 +58,13 @@ def cut_patches(
     seed: int,
     max_patches: int,
     places: PatchPlaces | None = None,
+    exposed: Region | None = None,
+    exposure_s: float | None = None,
 ) -> Measurements:
     """Cut square patches from every frame, side by side; a random share of them where there are many.
 
-    ``places`` are those of `patch_places` unless others are given: cameras that are compared share theirs.
+    ``places`` are those of `patch_places` (within ``exposed``, default everywhere) unless others are given: cameras
+    that are compared share theirs. With the exposure, the pattern of the dark current is no scene.
 
     Raises
     ------
@@ -164,7 +73,7 @@ def cut_patches(
         depth, or give too few patches.
     """
     n_frames = source.n_frames
-    places = patch_places(source.shape, [model], patch_size) if places is None else places
+    places = patch_places(source.shape, [model], patch_size, exposed) if places is None else places
     if n_frames * places.size < FEWEST_PATCHES:
         raise PhotonbitsError(
             f"{n_frames * places.size} patches of {patch_size} x {patch_size} from {n_frames} frames"
@@ -197,13 +106,7 @@ def cut_patches(
     everything = np.concatenate(codes)
     if model.bit_depth is None and model.camera.kind != "poisson":
         _refuse_codes_in_disguise(everything)
-    maps = model.maps or {}
-    offset_plane = maps.get("offset_dn", _channel_plane(model, "offset_dn", source.shape))
-    response_plane = None if "prnu" not in maps else 1.0 + maps["prnu"]
-    gain_plane = _channel_plane(model, "system_gain_dn_per_e", source.shape)
-    if gain_plane is not None:
-        relative = gain_plane / float(model.camera.system_gain_dn_per_e)
-        response_plane = relative if response_plane is None else relative * response_plane
+    offset_plane, response_plane = pixel_planes(model, source.shape, exposure_s)
     offset = None if offset_plane is None else crop_to_patches(offset_plane, positions, patch_size)
     response = None if response_plane is None else crop_to_patches(response_plane, positions, patch_size)
     lattice = _lattice(model)
@@ -218,6 +121,30 @@ def cut_patches(
         lattice_dn=lattice,
     )
     return Measurements(patches, positions, n_frames, int(np.unique(groups).size), clipped / max(pixels, 1), example)
+
+
+def pixel_planes(
+    model: NoiseModel, shape: tuple[int, int], exposure_s: float | None
+) -> tuple[FloatArray | None, FloatArray | None]:
+    r"""Offset and relative response of every pixel, (height, width); None where all pixels are alike.
+
+    .. math:: b_i = \mathrm{offset}_i + K_i\,(\mathrm{dark}_i - \overline{\mathrm{dark}})\,t, \qquad
+        g_i = (1 + \mathrm{prnu}_i)\, K_i / K
+
+    The mean dark charge stays where the light is. Gains are those that the pixels' cameras are made of.
+    """
+    maps = model.maps or {}
+    scalar = float(model.camera.system_gain_dn_per_e)
+    gain = model.readout_maps.get("system_gain_dn_per_e", _channel_plane(model, "system_gain_dn_per_e", shape))
+    offset = maps.get("offset_dn", _channel_plane(model, "offset_dn", shape))
+    response = None if "prnu" not in maps else 1.0 + maps["prnu"]
+    if gain is not None:
+        response = gain / scalar if response is None else response * (gain / scalar)
+    dark = maps.get("dark_current_e_per_s")
+    if dark is not None and exposure_s:
+        charge = (dark - np.mean(dark, dtype=np.float64)) * exposure_s * (scalar if gain is None else gain)
+        offset = charge + (float(model.camera.offset_dn) if offset is None else offset)
+    return offset, response
 
 
 def _channel_plane(model: NoiseModel, name: str, shape: tuple[int, int]) -> FloatArray | None:

@@ -29,8 +29,15 @@ class PatchPlaces:
         return int(self.row.size)
 
 
-def patch_places(shape: tuple[int, int], models: Sequence[NoiseModel], patch_size: int) -> PatchPlaces:
+def patch_places(
+    shape: tuple[int, int],
+    models: Sequence[NoiseModel],
+    patch_size: int,
+    exposed: tuple[int, int, int, int] | None = None,
+) -> PatchPlaces:
     """Where patches lie, side by side and in phase with the colours; none that holds a defect of any of the models.
+
+    They lie within ``exposed``: first row, row after the last, first column, column after the last.
 
     Raises
     ------
@@ -46,26 +53,38 @@ def patch_places(shape: tuple[int, int], models: Sequence[NoiseModel], patch_siz
                 legal="frames of the calibrated size",
                 remedy="Use the same read-out window for captures and scenes, or a noise model without maps",
             )
-    if not 2 <= patch_size <= min(height, width):
+    top, bottom, left, right = exposed or (0, height, 0, width)
+    if not 2 <= patch_size <= min(bottom - top, right - left):
         raise PhotonbitsError(
-            f"patch size {patch_size} for frames of {height} x {width}", legal=f"2 to {min(height, width)}"
+            f"patch size {patch_size} for frames of {bottom - top} x {right - left}",
+            legal=f"2 to {min(bottom - top, right - left)}",
         )
     for model in models:
+        own = (2, 2) if model.document.sensor.cfa is not None else (1, 1)
         if model.channel_layout is not None:
             model.channel_layout.check_shape(shape)
             own = model.channel_layout.period
-            period = (math.lcm(period[0], own[0]), math.lcm(period[1], own[1]))
+        period = (math.lcm(period[0], own[0]), math.lcm(period[1], own[1]))
     # Patches begin at the same colour: a pixel's place in a patch tells its channel.
-    stride = (-(-patch_size // period[0]) * period[0], -(-patch_size // period[1]) * period[1])
-    rows, columns = (height - patch_size) // stride[0] + 1, (width - patch_size) // stride[1] + 1
-    unused = (height - patch_size - (rows - 1) * stride[0], width - patch_size - (columns - 1) * stride[1])
-    margin = (unused[0] // 2 // period[0] * period[0], unused[1] // 2 // period[1] * period[1])
-    number = np.arange(rows * columns)
-    row, column = margin[0] + stride[0] * (number // columns), margin[1] + stride[1] * (number % columns)
+    rows, columns = (
+        _along(top, bottom, patch_size, period[0]),
+        _along(left, right, patch_size, period[1]),
+    )
+    row, column = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))
+    number = np.arange(row.size)
     sound = np.ones(number.size, dtype=bool)
     for model in models:
         sound &= _free_of_defects(model, row, column, patch_size)
     return PatchPlaces(row[sound], column[sound], int(number.size))
+
+
+def _along(start: int, stop: int, patch_size: int, period: int) -> IntArray:
+    """First pixels of the patches along one axis: whole periods apart, each at the start of a period."""
+    start = -(-start // period) * period
+    step = -(-patch_size // period) * period
+    count = max((stop - start - patch_size) // step + 1, 0)
+    margin = max(stop - start - patch_size - (count - 1) * step, 0) // 2 // period * period
+    return np.asarray(start + margin + step * np.arange(count), dtype=np.int64)
 
 
 def _free_of_defects(model: NoiseModel, row: IntArray, column: IntArray, patch_size: int) -> NDArray[np.bool_]:

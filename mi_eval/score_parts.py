@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.calibration_error import CalibrationErrors, calibration_errors
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
+from mi_eval.frames_check import check_frames
 from mi_eval.heldout import HeldOut, heldout_code_lengths
 from mi_eval.histograms import FrameHistograms, frame_histograms
 from mi_eval.measurements import FrameSource, Measurements, cut_patches
 from mi_eval.patch_places import PatchPlaces, crop_to_patches
 from mi_eval.pixel_classes import PixelClasses, classify_pixels
+from mi_eval.warnings import ScoreWarning
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -44,6 +46,10 @@ class ScoreParts:
         Held-out code length, its finite-sample excess, and code length less excess less influence on H(Z|Y): the
         information of the group. Bits per pixel.
     patch_size, seed : int
+    exposure_s : float or None
+        Of the frames.
+    checks : tuple of ScoreWarning
+        What comparing the frames with the model gave cause for.
     """
 
     source: FrameSource
@@ -61,6 +67,8 @@ class ScoreParts:
     group_bits: FloatArray
     patch_size: int
     seed: int
+    exposure_s: float | None = None
+    checks: tuple[ScoreWarning, ...] = ()
 
     @property
     def value_bits(self) -> float:
@@ -81,8 +89,12 @@ def measure_parts(
     seed: int,
     max_patches: int,
     places: PatchPlaces | None = None,
+    exposure_s: float | None = None,
+    roi: bool = False,
 ) -> ScoreParts:
-    """Cut patches, find H(Z|Y) and its errors, and code every patch with models that never saw its frame.
+    """Compare frames and model, cut patches, find H(Z|Y) and its errors, and code every patch by unseen frames.
+
+    ``places``, where given, are those of the frames as stored: borders are then not cut.
 
     Raises
     ------
@@ -93,8 +105,20 @@ def measure_parts(
         raise PhotonbitsError(f"patch_size is {patch_size!r}", legal="a whole number of pixels, 2 or more")
     if max_patches < 16:
         raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
-    data = cut_patches(source, model, patch_size=patch_size, seed=seed, max_patches=max_patches, places=places)
-    return parts_of(source, model, data, classify_pixels(model, source.shape), seed)
+    checked = check_frames(source, model, exposure_s=exposure_s, roi=roi)
+    source = checked.source if places is None else source
+    data = cut_patches(
+        source,
+        model,
+        patch_size=patch_size,
+        seed=seed,
+        max_patches=max_patches,
+        places=places,
+        exposed=checked.exposed,
+        exposure_s=checked.exposure_s,
+    )
+    parts = parts_of(source, model, data, classify_pixels(model, source.shape), seed)
+    return replace(parts, exposure_s=checked.exposure_s, checks=checked.warnings)
 
 
 def parts_of(

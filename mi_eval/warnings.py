@@ -52,6 +52,51 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "The noise model has no per-pixel maps: fixed pattern of the sensor counts as information about the scene.",
         None,
     ),
+    "borders_cut": (
+        "Rows {rows} and columns {columns} are scored alone, because {reason}: borders without light are no scene.",
+        None,
+    ),
+    "cfa_without_channels": (
+        "The sensor has colour filters {cfa} and the noise model one set of numbers for all: where gain or offset "
+        "differ between the colours, the score is off. Fit with --channels {cfa}.",
+        None,
+    ),
+    "mosaic_unknown_to_model": (
+        "The frames say that they have colour filters {cfa}, of which the noise model knows nothing.",
+        None,
+    ),
+    "not_scenes": (
+        "{listing} among the {n_files} files by their headers: they carry no scene, and are scored as if they did.",
+        None,
+    ),
+    "other_gain_setting": (
+        "The frames were taken at gain setting {found}, the noise model holds for {calibrated}: the score cannot be "
+        "trusted.",
+        None,
+    ),
+    "other_mode": (
+        "The frames were read out in mode {found}, the noise model holds for mode {calibrated}: the score cannot be "
+        "trusted.",
+        None,
+    ),
+    "temperature_outside_validity": (
+        "The frames were taken at {found} degrees Celsius, the noise model at {calibrated}: dark current doubles "
+        "every 6 to 8 degrees, and offset and gain drift.",
+        None,
+    ),
+    "exposure_outside_validity": (
+        "The frames were exposed for {found} s, the noise model was measured at {calibrated} s: dark charge and its "
+        "pattern are extrapolated.",
+        None,
+    ),
+    "exposures_differ": (
+        "The frames were exposed for {found} s: brightness that differs by exposure counts as scene.",
+        None,
+    ),
+    "exposure_contradicted": (
+        "An exposure of {given:g} s is given, the files state {found} s; the given one is used.",
+        None,
+    ),
     "saturated": (
         "{percent:.2g} % of the pixels sit at the highest code: what they would have measured is lost.",
         0.01,

@@ -24,6 +24,7 @@ from calibrate.plumbing.lazy import lazy_exports
 if TYPE_CHECKING:
     from calibrate.captures.loading import load_captures
     from calibrate.captures.manifest_writer import write_manifest
+    from calibrate.captures.scenes import SceneFile, describe_scene, load_scenes
 
 __all__ = [
     "CaptureSet",
@@ -31,10 +32,13 @@ __all__ = [
     "FrameReference",
     "IgnoredFile",
     "Level",
+    "SceneFile",
     "Setting",
     "SplitCaptures",
     "TablePoint",
+    "describe_scene",
     "load_captures",
+    "load_scenes",
     "split_by_gain_setting",
     "split_by_setting",
     "write_manifest",
@@ -44,7 +48,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "SceneFile": "calibrate.captures.scenes",
+        "describe_scene": "calibrate.captures.scenes",
         "load_captures": "calibrate.captures.loading",
+        "load_scenes": "calibrate.captures.scenes",
         "write_manifest": "calibrate.captures.manifest_writer",
     },
 )

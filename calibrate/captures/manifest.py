@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from calibrate.captures.assemble import Entry, Notes, Stated, assemble, describe_entry
-from calibrate.captures.capture_set import CaptureSet, FrameReference, IgnoredFile
+from calibrate.captures.capture_set import CaptureSet, FrameKind, FrameReference, IgnoredFile
 from calibrate.captures.from_files import complete, note_unknown_exposures
 from calibrate.captures.locate import expand, require_files
 from calibrate.captures.manifest_fields import (
@@ -25,11 +25,12 @@ from calibrate.captures.text import read_text
 from calibrate.plumbing.errors import PhotonbitsError
 
 TOP_KEYS = ("sensor", "frames", "root", "notes", "ignored")
+SCENE = "a scene, for mi-eval score"
 _REMEDY = "Give `frames`, a list of entries with path and kind"
 
 
 @dataclass
-class _Content:
+class ManifestContent:
     """What both spellings come down to."""
 
     rows: list[tuple[Row, str]]
@@ -68,7 +69,7 @@ def _yaml_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _read_yaml(path: Path) -> _Content:
+def _read_yaml(path: Path, kind_required: bool) -> ManifestContent:
     document = _yaml_document(path)
     check_keys(document, TOP_KEYS, str(path))
     frames = document.get("frames")
@@ -79,14 +80,14 @@ def _read_yaml(path: Path) -> _Content:
         where = f"{path.name}, entry {number}"
         if not isinstance(row, dict):
             raise PhotonbitsError(f"the entry is {row!r}", where=where, legal="keys and values", remedy=_REMEDY)
-        rows.append((parse_row(row, where), where))
+        rows.append((parse_row(row, where, kind_required=kind_required), where))
     block = document.get("sensor") or {}
     if not isinstance(block, dict):
         raise PhotonbitsError(
             f"sensor is {block!r}", where=path, legal=", ".join(SENSOR_KEYS), remedy="Give keys and values"
         )
     sensor, bit_depth = parse_sensor(block, f"{path}, sensor")
-    content = _Content(rows, sensor, bit_depth)
+    content = ManifestContent(rows, sensor, bit_depth)
     root = document.get("root")
     if root is not None:
         content.root = Path(str(root))
@@ -99,7 +100,7 @@ def _read_yaml(path: Path) -> _Content:
     return content
 
 
-def _read_csv(path: Path) -> _Content:
+def _read_csv(path: Path, kind_required: bool) -> ManifestContent:
     block: dict[str, Any] = {}
     lines: list[tuple[int, str]] = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
@@ -132,18 +133,30 @@ def _read_csv(path: Path) -> _Content:
                 remedy="Quote a path that holds the separator",
             )
         row = {name: cell for name, cell in zip(columns, cells, strict=False) if cell}
-        rows.append((parse_row(row, where), where))
+        rows.append((parse_row(row, where, kind_required=kind_required), where))
     if block.get("bit_depth", "").lower() in ("none", "null"):
         del block["bit_depth"]
     sensor, bit_depth = parse_sensor(block, f"{path}, comments")
     gain = sensor.get("gain_setting")
     if isinstance(gain, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", gain):
         sensor["gain_setting"] = float(gain) if "." in gain else int(gain)
-    return _Content(rows, sensor, bit_depth)
+    return ManifestContent(rows, sensor, bit_depth)
 
 
-def _entries(row: Row, root: Path, where: str) -> list[Entry]:
-    """Return one entry for each file that the row names."""
+def read_manifest(path: Path, *, kind_required: bool = True) -> ManifestContent:
+    """The checked rows of a YAML or CSV manifest, and what it says of all frames.
+
+    Raises
+    ------
+    PhotonbitsError
+        A key or value is not understood, or no frame is listed.
+    """
+    return (_read_csv if path.suffix.lower() == ".csv" else _read_yaml)(path, kind_required)
+
+
+def entries_of_row(row: Row, root: Path, where: str) -> list[Entry]:
+    """One entry for each file that the row names; scenes count as bright."""
+    kind: FrameKind = "dark" if row.kind == "dark" else "bright"
     return [
         Entry(
             FrameReference(
@@ -154,7 +167,7 @@ def _entries(row: Row, root: Path, where: str) -> list[Entry]:
                 offset_bytes=row.offset_bytes,
                 key=row.key,
             ),
-            row.kind,
+            kind,
             where if path.name in row.path else f"{where}, {path.name}",
             row.exposure_s,
             row.photons_per_pixel,
@@ -168,7 +181,8 @@ def _entries(row: Row, root: Path, where: str) -> list[Entry]:
     ]
 
 
-def _name(path: Path, root: Path) -> PurePath:
+def name_within(path: Path, root: Path) -> PurePath:
+    """The path relative to ``root``, else its last part alone."""
     try:
         return path.relative_to(root)
     except ValueError:
@@ -187,15 +201,24 @@ def load_manifest(path: Path, notes: Notes | None = None) -> CaptureSet:
         A key or value is not understood, a file is missing, or the frames do not belong together.
     """
     notes = notes or Notes()
-    content = _read_csv(path) if path.suffix.lower() == ".csv" else _read_yaml(path)
+    content = read_manifest(path)
     root = Path(os.path.normpath(path.parent / content.root))
-    listed = [(entry, row) for row, where in content.rows for entry in _entries(row, root, where)]
+    rows = [(row, where) for row, where in content.rows if row.kind != "scene"]
+    scenes = [IgnoredFile(row.path, SCENE) for row, _ in content.rows if row.kind == "scene"]
+    if not rows:
+        raise PhotonbitsError(
+            "the manifest lists scenes only",
+            where=path,
+            legal="entries of kind dark and flat",
+            remedy="List darks and flats",
+        )
+    listed = [(entry, row) for row, where in rows for entry in entries_of_row(row, root, where)]
     require_files([(entry.reference.path, entry.where) for entry, _ in listed], path)
     entries = []
     for entry, row in listed:
         done = complete(
             describe_entry(entry),
-            _name(entry.reference.path, root),
+            name_within(entry.reference.path, root),
             notes,
             look_for_exposure=row.exposure_is_open,
             stated=content.sensor,
@@ -210,7 +233,7 @@ def load_manifest(path: Path, notes: Notes | None = None) -> CaptureSet:
         source="manifest",
         stated=Stated(content.bit_depth, None, content.sensor),
         notes=notes,
-        ignored=content.ignored,
+        ignored=(*content.ignored, *scenes),
         input_files=(path,),
         kept_notes=content.notes,
     )

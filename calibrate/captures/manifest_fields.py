@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from calibrate.captures.capture_set import FrameKind
 from calibrate.plumbing.errors import PhotonbitsError
 
 ENTRY_KEYS = (
@@ -29,7 +28,15 @@ ENTRY_KEYS = (
     "comment",
 )
 SENSOR_KEYS = ("make", "model", "serial", "mode", "gain_setting", "temperature_c", "bit_depth", "cfa")
-_KINDS: dict[str, FrameKind] = {"bright": "bright", "flat": "bright", "dark": "dark", "bias": "dark"}
+RowKind = Literal["bright", "dark", "scene"]
+_KINDS: dict[str, RowKind] = {
+    "bright": "bright",
+    "flat": "bright",
+    "dark": "dark",
+    "bias": "dark",
+    "scene": "scene",
+    "light": "scene",
+}
 _MOSAICS = ("RGGB", "GRBG", "GBRG", "BGGR")
 
 
@@ -38,7 +45,7 @@ class Row:
     """One checked manifest entry; the path may still be a pattern."""
 
     path: str
-    kind: FrameKind
+    kind: RowKind
     is_bias: bool
     exposure_s: float | None
     exposure_is_open: bool
@@ -130,8 +137,8 @@ def _word(row: Mapping[str, Any], key: str, where: str) -> str | None:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def parse_row(row: Mapping[str, Any], where: str) -> Row:
-    """Return one manifest entry, checked.
+def parse_row(row: Mapping[str, Any], where: str, *, kind_required: bool = True) -> Row:
+    """Return one manifest entry, checked; without a kind it is a scene, where none is required.
 
     Raises
     ------
@@ -142,7 +149,7 @@ def parse_row(row: Mapping[str, Any], where: str) -> Row:
     path = row.get("path")
     if not isinstance(path, str) or not path.strip():
         raise _wrong("path", path, where, "a path or pattern relative to the manifest")
-    word = str(row.get("kind", "")).strip().lower()
+    word = str(row.get("kind", "" if kind_required else "scene")).strip().lower()
     if word not in _KINDS:
         raise _wrong("kind", row.get("kind"), where, ", ".join(_KINDS))
     photons = _number(row, "photons_per_pixel", where)

@@ -40,7 +40,8 @@ class FrameInfo:
         Normalised metadata; keys absent where the file is silent: ``kind`` (``"bright"``, ``"dark"``,
         ``"bias"`` or ``"scene"``), ``exposure_s``, ``temperature_c``, ``make``, ``model``, ``gain_setting``
         (the camera's own scale), ``gain_scale`` (``"iso"``), ``mode`` (of read-out), ``gain_header_e_per_dn``,
-        ``cfa``, ``other_images``.
+        ``cfa``, ``serial``, ``binning`` (rows, columns), ``exposed`` (first row, row after the last, first column,
+        column after the last: without overscan and masked borders), ``other_images``.
     """
 
     path: Path

@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 _KIND_KEYWORDS = ("IMAGETYP", "IMAGETYPE", "FRAMETYP", "FRAME", "OBSTYPE")
+_SERIAL_KEYWORDS = ("SERIALNO", "SERIAL", "CAMSER", "CCDSERNO", "DETSERNO", "CAMERAID")
 _LOWEST_C, _HIGHEST_C = -200.0, 100.0
+_SECTION = re.compile(r"\s*\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]\s*")
 
 
 def kind_from_words(text: str) -> str | None:
@@ -79,9 +81,16 @@ def fits_metadata(header: Any) -> dict[str, object]:
     model = header.get("INSTRUME")
     if isinstance(model, str) and model.strip():
         found["model"] = model.strip()
+    for keyword in _SERIAL_KEYWORDS:
+        serial = str(header.get(keyword, "")).strip()
+        if serial:
+            found["serial"] = serial
+            break
     _gain(header, found)
     _mode(header, found)
     _mosaic(header, found)
+    _binning(header, found)
+    _sections(header, found)
     return found
 
 
@@ -119,6 +128,51 @@ def _mosaic(header: Any, found: dict[str, object]) -> None:
     flipped = str(header.get("ROWORDER", "")).strip().upper() == "BOTTOM-UP"
     if pattern in ("RGGB", "GRBG", "GBRG", "BGGR") and not shifted and not flipped:
         found["cfa"] = pattern
+
+
+def _binning(header: Any, found: dict[str, object]) -> None:
+    """XBINNING and YBINNING, else CCDSUM ("2 2"): rows first, as everywhere here."""
+    columns, rows = (_number(header.get(keyword)) for keyword in ("XBINNING", "YBINNING"))
+    if columns is None or rows is None:
+        parts = [_number(part) for part in str(header.get("CCDSUM", "")).split()]
+        columns, rows = (parts[0], parts[1]) if len(parts) == 2 else (None, None)
+    if columns is not None and rows is not None and columns >= 1 and rows >= 1:
+        found["binning"] = (int(rows), int(columns))
+
+
+def _sections(header: Any, found: dict[str, object]) -> None:
+    """Exposed rows and columns of the stored frame: TRIMSEC, else DATASEC, else what BIASSEC leaves on one side.
+
+    Sections are [first column:last column, first row:last row], from 1, both ends included (NOAO conventions).
+    """
+    for keyword in ("TRIMSEC", "DATASEC"):
+        section = _section(header, keyword)
+        if section is not None:
+            found["exposed"] = section
+            return
+    bias = _section(header, "BIASSEC")
+    height, width = _number(header.get("NAXIS2")), _number(header.get("NAXIS1"))
+    if bias is None or height is None or width is None:
+        return
+    rows, columns = (0, int(height)), (0, int(width))
+    top, bottom, left, right = bias
+    if (top, bottom) == rows:
+        columns = (right, columns[1]) if left == 0 else (0, left) if right == columns[1] else columns
+    elif (left, right) == columns:
+        rows = (bottom, rows[1]) if top == 0 else (0, top) if bottom == rows[1] else rows
+    if rows[0] < rows[1] and columns[0] < columns[1]:
+        found["exposed"] = (*rows, *columns)
+
+
+def _section(header: Any, keyword: str) -> tuple[int, int, int, int] | None:
+    """(first row, row after the last, first column, column after the last), from 0; None for what is no section."""
+    match = _SECTION.fullmatch(str(header.get(keyword, "")))
+    if match is None:
+        return None
+    left, right, top, bottom = (int(part) for part in match.groups())
+    if not 1 <= left <= right or not 1 <= top <= bottom:
+        return None
+    return top - 1, bottom, left - 1, right
 
 
 def stated_bit_depth(header: Any) -> int | None:

@@ -111,6 +111,16 @@ def _metadata(page: Any) -> dict[str, object]:
     mosaic = _mosaic(page)
     if mosaic is not None:
         header["cfa"] = mosaic
+    # DNG 1.7, tags 50735 and 50829; EXIF 2.32, tag 42033.
+    serial = page.tags.valueof("CameraSerialNumber")
+    serial = exif.get("BodySerialNumber") if serial is None and isinstance(exif, dict) else serial
+    if isinstance(serial, str) and serial.strip():
+        header["serial"] = serial.strip()
+    area = page.tags.valueof("ActiveArea")
+    if isinstance(area, tuple) and len(area) == 4 and area[0] < area[2] and area[1] < area[3]:
+        top, left, bottom, right = (int(place) for place in area)
+        if (top, bottom, left, right) != (0, page.shape[0], 0, page.shape[1]):
+            header["exposed"] = (top, bottom, left, right)
     return header
 
 

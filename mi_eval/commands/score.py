@@ -16,7 +16,13 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
 @click.option("--patch-size", type=int, default=16, show_default=True, help="Side of the patches, pixels.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of patch choice and folds.")
 @click.option("--max-patches", type=int, default=20_000, show_default=True, help="Most patches that are used.")
-@click.option("--exposure-s", type=float, help="Exposure of the frames: leaves dark charge out of the mean signal.")
+@click.option(
+    "--exposure-s",
+    type=float,
+    help="Exposure of the frames, unless the files say it; for the dark charge.",
+)
+@click.option("--shift-bits", type=int, default=0, show_default=True, help="Empty low bits of left-aligned codes.")
+@click.option("--roi", is_flag=True, help="Frames of half the calibrated size are a region of interest, not binned.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="The score as one JSON object on stdout.")
@@ -30,13 +36,15 @@ def score(
     seed: int,
     max_patches: int,
     exposure_s: float | None,
+    shift_bits: int,
+    roi: bool,
     output: Path | None,
     report: Path | None,
     as_json: bool,
     deterministic: bool,
     force: bool,
 ) -> None:
-    """Score raw FRAMES (files or folders): bits per pixel that they carry about the scene.
+    """Score raw FRAMES (files, folders or a manifest of scenes): bits per pixel that they carry about the scene.
 
     Needs the noise model that `calibrate fit` made for this camera and setting.
     """
@@ -54,6 +62,8 @@ def score(
         max_patches=max_patches,
         exposure_s=exposure_s,
         deterministic=deterministic,
+        shift_bits=shift_bits,
+        roi=roi,
     )
     content = estimate.to_dict()
     outputs: dict[Path, str] = {}

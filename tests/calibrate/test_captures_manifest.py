@@ -219,7 +219,7 @@ ENTRY = "frames:\n  - {path: a0.png, kind: dark, exposure_s: 1"
         ("frames:\n  - {path: a0.png, kind: dark, exposure: 1}\n", ("'exposure'", "exposure_s", "entry 1")),
         ("frames:\n  - {kind: dark}\n", ("path is None",)),
         ("frames:\n  - {path: a0.png}\n", ("kind is None", "bright, flat, dark, bias")),
-        ("frames:\n  - {path: a0.png, kind: scene}\n", ("kind is 'scene'",)),
+        ("frames:\n  - {path: a0.png, kind: photo}\n", ("kind is 'photo'",)),
         ("frames:\n  - {path: a0.png, kind: dark, exposure_s: 10ms}\n", ("'10ms'", "seconds")),
         ("frames:\n  - {path: a0.png, kind: dark, exposure_s: -1}\n", ("-1",)),
         ("frames:\n  - {path: a0.png, kind: dark, exposure_s: .nan}\n", ("nan",)),
