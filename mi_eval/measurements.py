@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from calibrate import NoiseModel, PhotonbitsError
 from calibrate.plumbing.progress import track
 from mi_eval.density import PatchSet
+from mi_eval.density.camera import camera_table
 from mi_eval.frame_source import FrameSource, Region, frames_from_array, frames_from_paths
 from mi_eval.patch_places import PatchPlaces, crop_to_patches, patch_places
 
@@ -119,6 +120,12 @@ def cut_patches(
         black_clip_dn=float(model.camera.black_clip_dn) if model.bit_depth is not None else None,
         white_clip_dn=float(model.camera.white_clip_dn) if model.bit_depth is not None else None,
         lattice_dn=lattice,
+        camera=camera_table(
+            model,
+            float(everything.min()),
+            float(everything.max()),
+            own_cells=offset is not None or response is not None,
+        ),
     )
     return Measurements(patches, positions, n_frames, int(np.unique(groups).size), clipped / max(pixels, 1), example)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mi_eval.density.pit import RecoverableBits, estimate_recoverable_bits, randomised_pit
     from mi_eval.density.recalibrated import RecalibratedGaussian
     from mi_eval.density.scale_mixture import ScaleMixture
+    from mi_eval.density.template_mixture import TemplateMixture
 
 __all__ = [
     "CodeHistogram",
@@ -31,6 +32,7 @@ __all__ = [
     "RecoverableBits",
     "ScaleMixture",
     "StationaryGaussian",
+    "TemplateMixture",
     "closed_form_families",
     "combine_code_lengths",
     "estimate_recoverable_bits",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazy_exports(
         "FullGaussian": "mi_eval.density.full_gaussian",
         "RecalibratedGaussian": "mi_eval.density.recalibrated",
         "ScaleMixture": "mi_eval.density.scale_mixture",
+        "TemplateMixture": "mi_eval.density.template_mixture",
         "closed_form_families": "mi_eval.density.families",
         "fit_closed_form": "mi_eval.density.families",
         "combine_code_lengths": "mi_eval.density.combine",

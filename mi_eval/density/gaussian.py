@@ -281,7 +281,7 @@ def tapered_covariance(
     candidates = [lag_average(scatter_dn2, train.patch_size, symmetry) for symmetry in get_args(Symmetry)]
     lengths = [bits(candidate) for candidate in candidates]
     best, shortest = candidates[int(np.argmin(lengths))], min(lengths)
-    distance2, stationary = _squared_distance(train.patch_size), best
+    distance2, stationary = squared_distance(train.patch_size), best
     for width in _TAPERS:
         tapered = stationary * np.exp(-0.5 * distance2 / width**2)
         length = bits(tapered)
@@ -291,6 +291,7 @@ def tapered_covariance(
     return best
 
 
-def _squared_distance(patch_size: int) -> FloatArray:
+def squared_distance(patch_size: int) -> FloatArray:
+    """Squared distance of every pair of pixels of a patch, (p*p, p*p) [pixels^2]."""
     rows, columns = np.divmod(np.arange(patch_size**2), patch_size)
     return np.asarray((rows[:, None] - rows) ** 2.0 + (columns[:, None] - columns) ** 2.0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibrate.plumbing.errors import PhotonbitsError
+
+if TYPE_CHECKING:
+    from mi_eval.density.camera import CameraTable
 
 FloatArray = NDArray[np.float64]
 
@@ -45,6 +48,8 @@ class PatchSet:
         The outermost codes, whose cells are open; None: not clipped on that side.
     lattice_dn : float or None
         Distance of neighbouring codes [DN]; None for real-valued measurements.
+    camera : CameraTable or None
+        Noise at every light, for families that know of it; without it noise is the same at all light.
 
     Raises
     ------
@@ -61,6 +66,7 @@ class PatchSet:
     black_clip_dn: float | None = None
     white_clip_dn: float | None = None
     lattice_dn: float | None = 1.0
+    camera: CameraTable | None = None
 
     def __post_init__(self) -> None:
         shape = self.codes.shape
