@@ -15,15 +15,18 @@ from calibrate import __version__
 from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from mi_eval.edge import EdgeMeasurement, measure_edge
     from mi_eval.estimate import InformationEstimate, estimate_information
 
-__all__ = ["InformationEstimate", "__version__", "estimate_information"]
+__all__ = ["EdgeMeasurement", "InformationEstimate", "__version__", "estimate_information", "measure_edge"]
 
 # Names are loaded at first use (PEP 562), so that a command's help imports no numerical package.
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "EdgeMeasurement": "mi_eval.edge",
         "InformationEstimate": "mi_eval.estimate",
         "estimate_information": "mi_eval.estimate",
+        "measure_edge": "mi_eval.edge",
     },
 )
