@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scipy import stats
 from calibrate import NoiseModel, PhotonbitsError, __version__
 from mi_eval.doubts import doubts_of
 from mi_eval.measurements import FrameSource, Measurements, frames_from_array, frames_from_paths
+from mi_eval.per_channel import channel_estimates
 from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
 from mi_eval.score_parts import ScoreParts, measure_parts
 from mi_eval.shown import score_details
@@ -34,6 +36,7 @@ def estimate_information(
     deterministic: bool = False,
     shift_bits: int = 0,
     roi: bool = False,
+    per_channel: bool = False,
 ) -> InformationEstimate:
     r"""Mutual information between scenes and raw frames, in bits per pixel, with a 95 % interval.
 
@@ -59,6 +62,8 @@ def estimate_information(
         Empty low bits to take off every code of left-aligned frames.
     roi : bool
         Frames of half (a third ...) of the calibrated size are a region of interest, not binned.
+    per_channel : bool
+        Score every colour filter or tap alone as well.
     deterministic : bool
         Leave timings out, so that the result is the same bytes every time.
 
@@ -86,7 +91,11 @@ def estimate_information(
         exposure_s=exposure_s,
         roi=roi,
     )
-    return information_estimate(parts, exposure_s=exposure_s, deterministic=deterministic)
+    estimate = information_estimate(parts, exposure_s=exposure_s, deterministic=deterministic)
+    if not per_channel:
+        return estimate
+    finish = partial(information_estimate, exposure_s=exposure_s, deterministic=deterministic)
+    return replace(estimate, channels=channel_estimates(parts, finish, max_patches=max_patches))
 
 
 def load_model(noise_model: NoiseModel | str | Path) -> NoiseModel:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError
 from calibrate.plumbing.progress import track
-from mi_eval.density import PatchSet
+from mi_eval.density import PatchSet, place_classes
 from mi_eval.density.camera import camera_table
 from mi_eval.frame_source import FrameSource, Region, frames_from_array, frames_from_paths
 from mi_eval.patch_places import PatchPlaces, crop_to_patches, patch_places
@@ -126,6 +126,7 @@ def cut_patches(
             float(everything.max()),
             own_cells=offset is not None or response is not None,
         ),
+        place_class=place_classes(patch_size, places.period),
     )
     return Measurements(patches, positions, n_frames, int(np.unique(groups).size), clipped / max(pixels, 1), example)
 

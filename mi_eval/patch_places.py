@@ -17,11 +17,15 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PatchPlaces:
-    """Upper left corners of the patches that a frame may give, in raster order, and how many there were in ``all``."""
+    """Upper left corners of the patches that a frame may give, in raster order, and how many there were in ``all``.
+
+    ``period`` is the mosaic's, rows and columns: every patch begins with it.
+    """
 
     row: IntArray
     column: IntArray
     all: int
+    period: tuple[int, int] = (1, 1)
 
     @property
     def size(self) -> int:
@@ -75,7 +79,7 @@ def patch_places(
     sound = np.ones(number.size, dtype=bool)
     for model in models:
         sound &= _free_of_defects(model, row, column, patch_size)
-    return PatchPlaces(row[sound], column[sound], int(number.size))
+    return PatchPlaces(row[sound], column[sound], int(number.size), period)
 
 
 def _along(start: int, stop: int, patch_size: int, period: int) -> IntArray:

@@ -8,6 +8,9 @@ from typing import Any
 from mi_eval.score_details import ScoreDetails
 from mi_eval.warnings import ScoreWarning
 
+#: Keys that a channel shares with the whole.
+_OF_THE_WHOLE = ("frames", "noise_model", "seed", "version")
+
 
 class _Keyed:
     """Entries that can be read as attributes and, like their JSON, by key."""
@@ -50,7 +53,8 @@ class ModelRecord(_Keyed):
 class InformationEstimate:
     """I(X;Z) in bits per pixel; the attributes are the keys of score.json.
 
-    ``details`` holds the arrays that a report draws, and is not part of the JSON.
+    ``details`` holds the arrays that a report draws, and is not part of the JSON. ``channels`` holds the score of every
+    colour filter or tap alone where it was asked for.
     """
 
     mutual_information_bits_per_pixel: IntervalEstimate
@@ -72,6 +76,7 @@ class InformationEstimate:
     seed: int
     version: str
     error_budget_bits_per_pixel: dict[str, float]
+    channels: dict[str, InformationEstimate] = field(default_factory=dict)
     details: ScoreDetails = field(repr=False, compare=False, default_factory=ScoreDetails)
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,4 +120,9 @@ class InformationEstimate:
             "seed": self.seed,
             "version": self.version,
         }
+        if self.channels:
+            out["channels"] = {
+                name: {key: value for key, value in channel.to_dict().items() if key not in _OF_THE_WHOLE}
+                for name, channel in self.channels.items()
+            }
         return out

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.calibration_error import CalibrationErrors, calibration_errors
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
+from mi_eval.frame_source import Region
 from mi_eval.frames_check import check_frames
 from mi_eval.heldout import HeldOut, heldout_code_lengths
 from mi_eval.histograms import FrameHistograms, frame_histograms
@@ -48,6 +49,8 @@ class ScoreParts:
     patch_size, seed : int
     exposure_s : float or None
         Of the frames.
+    exposed : (first row, row after the last, first column, column after the last) or None
+        Where patches may lie; None for everywhere.
     checks : tuple of ScoreWarning
         What comparing the frames with the model gave cause for.
     """
@@ -68,6 +71,7 @@ class ScoreParts:
     patch_size: int
     seed: int
     exposure_s: float | None = None
+    exposed: Region | None = None
     checks: tuple[ScoreWarning, ...] = ()
 
     @property
@@ -118,7 +122,7 @@ def measure_parts(
         exposure_s=checked.exposure_s,
     )
     parts = parts_of(source, model, data, classify_pixels(model, source.shape), seed)
-    return replace(parts, exposure_s=checked.exposure_s, checks=checked.warnings)
+    return replace(parts, exposure_s=checked.exposure_s, exposed=checked.exposed, checks=checked.warnings)
 
 
 def parts_of(

@@ -23,6 +23,7 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
 )
 @click.option("--shift-bits", type=int, default=0, show_default=True, help="Empty low bits of left-aligned codes.")
 @click.option("--roi", is_flag=True, help="Frames of half the calibrated size are a region of interest, not binned.")
+@click.option("--per-channel", is_flag=True, help="Score every colour filter or tap alone as well.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="The score as one JSON object on stdout.")
@@ -38,6 +39,7 @@ def score(
     exposure_s: float | None,
     shift_bits: int,
     roi: bool,
+    per_channel: bool,
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -64,6 +66,7 @@ def score(
         deterministic=deterministic,
         shift_bits=shift_bits,
         roi=roi,
+        per_channel=per_channel,
     )
     content = estimate.to_dict()
     outputs: dict[Path, str] = {}
@@ -118,6 +121,15 @@ def _summary(content: dict[str, Any]) -> str:
         "",
         format_table(["density model", "held-out bit/px", "weight"], models, align="lrr"),
     ]
+    if content.get("channels"):
+        rows = []
+        for name, channel in content["channels"].items():
+            bits = channel["mutual_information_bits_per_pixel"]
+            span = f"{bits['ci95'][0]:.4f} to {bits['ci95'][1]:.4f}"
+            rows.append([name, f"{bits['value']:.4f}", span, f"{channel['mean_signal_e']:.2f}"])
+        size = next(iter(content["channels"].values()))["patch_size"]
+        heads = ["channel alone", f"bit/px, {size} px wide", "95 % interval", "mean signal, e-"]
+        parts += ["", format_table(heads, rows, align="lrlr")]
     if content["warnings"]:
         parts += ["", "Doubts:"] + [f"  {doubt['code']}: {doubt['message']}" for doubt in content["warnings"]]
     return "\n".join(parts)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from mi_eval.density.by_channel import place_classes
     from mi_eval.density.combine import combine_code_lengths, fit_mixture_weights
     from mi_eval.density.families import closed_form_families, fit_closed_form
     from mi_eval.density.full_gaussian import FullGaussian
@@ -38,12 +39,14 @@ __all__ = [
     "estimate_recoverable_bits",
     "fit_closed_form",
     "fit_mixture_weights",
+    "place_classes",
     "randomised_pit",
 ]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "place_classes": "mi_eval.density.by_channel",
         "PatchSet": "mi_eval.density.patches",
         "DensityFamily": "mi_eval.density.interface",
         "FittedDensity": "mi_eval.density.interface",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from mi_eval.density.by_channel import ChannelHistograms, ChannelScale, FittedInScale
 from mi_eval.density.full_gaussian import FullGaussian
 from mi_eval.density.gaussian import FittedGaussian, StationaryGaussian
 from mi_eval.density.histogram import CodeHistogram
@@ -12,6 +13,9 @@ from mi_eval.density.patches import PatchSet
 from mi_eval.density.recalibrated import RecalibratedGaussian
 from mi_eval.density.scale_mixture import FittedScaleMixture, ScaleMixture
 from mi_eval.density.template_mixture import TemplateMixture
+
+#: Families whose means belong to places in a patch.
+_BY_PLACE = (FullGaussian, TemplateMixture)
 
 
 def closed_form_families() -> tuple[DensityFamily, ...]:
@@ -27,10 +31,30 @@ def closed_form_families() -> tuple[DensityFamily, ...]:
 
 
 def fit_closed_form(train: PatchSet, validation: PatchSet, seed: int) -> Iterator[FittedDensity]:
-    """Fit each of `closed_form_families` in turn; those that stand on another family get it fitted already."""
+    """Fit each of `closed_form_families` in turn, on mosaics with what channels need.
+
+    Families whose parameters belong to places see a mosaic as it is. To the others every channel is brought to one
+    scale (`ChannelScale`), and a histogram for each channel stands beside them.
+    """
+    families = closed_form_families()
+    if train.place_class is None:
+        yield from _fit_each(families, train, validation, seed)
+        return
+    yield ChannelHistograms().fit(train, validation, seed)
+    yield from _fit_each([f for f in families if isinstance(f, _BY_PLACE)], train, validation, seed)
+    scale = ChannelScale.of(train)
+    others = [f for f in families if not isinstance(f, _BY_PLACE)]
+    for fitted in _fit_each(others, scale.apply(train), scale.apply(validation), seed):
+        yield FittedInScale(fitted.name, fitted.patch_size, fitted, scale)
+
+
+def _fit_each(
+    families: Sequence[DensityFamily], train: PatchSet, validation: PatchSet, seed: int
+) -> Iterator[FittedDensity]:
+    """The families in turn; those that stand on another family get it fitted already."""
     full: FittedGaussian | None = None
     scales: FittedScaleMixture | None = None
-    for family in closed_form_families():
+    for family in families:
         if isinstance(family, RecalibratedGaussian):
             yield family.fit(train, validation, seed, base=scales)
             continue

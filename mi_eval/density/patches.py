@@ -50,6 +50,8 @@ class PatchSet:
         Distance of neighbouring codes [DN]; None for real-valued measurements.
     camera : CameraTable or None
         Noise at every light, for families that know of it; without it noise is the same at all light.
+    place_class : (p, p) int or None
+        Number of the channel (colour filter) at each place of a patch, the same in all patches; None for one channel.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class PatchSet:
     white_clip_dn: float | None = None
     lattice_dn: float | None = 1.0
     camera: CameraTable | None = None
+    place_class: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         shape = self.codes.shape
@@ -100,6 +103,8 @@ class PatchSet:
                 )
             if not np.all(np.isfinite(array)):
                 raise PhotonbitsError("a value that is not finite", where=name)
+        if self.place_class is not None and self.place_class.shape != shape[1:]:
+            raise PhotonbitsError(f"shape {self.place_class.shape}", where="place_class", legal=f"{shape[1:]}")
         if np.min(self.relative_response) <= 0:
             raise PhotonbitsError(
                 f"relative response {np.min(self.relative_response)}",
