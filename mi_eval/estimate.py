@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ def estimate_information(
     shift_bits: int = 0,
     roi: bool = False,
     per_channel: bool = False,
+    keep: Callable[[ScoreParts], None] | None = None,
 ) -> InformationEstimate:
     r"""Mutual information between scenes and raw frames, in bits per pixel, with a 95 % interval.
 
@@ -66,6 +67,8 @@ def estimate_information(
         Score every colour filter or tap alone as well.
     deterministic : bool
         Leave timings out, so that the result is the same bytes every time.
+    keep : callable, optional
+        Is given what the estimate is put together from, for whatever else is wanted of the same patches.
 
     Raises
     ------
@@ -91,6 +94,8 @@ def estimate_information(
         exposure_s=exposure_s,
         roi=roi,
     )
+    if keep is not None:
+        keep(parts)
     estimate = information_estimate(parts, exposure_s=exposure_s, deterministic=deterministic)
     if not per_channel:
         return estimate

@@ -55,6 +55,7 @@ class InformationEstimate:
 
     ``details`` holds the arrays that a report draws, and is not part of the JSON. ``channels`` holds the score of every
     colour filter or tap alone where it was asked for.
+    ``budget`` and ``efficiency`` are there where a budget was asked for (`mi_eval.budget.estimate_with_budget`).
     """
 
     mutual_information_bits_per_pixel: IntervalEstimate
@@ -77,6 +78,8 @@ class InformationEstimate:
     version: str
     error_budget_bits_per_pixel: dict[str, float]
     channels: dict[str, InformationEstimate] = field(default_factory=dict)
+    budget: dict[str, Any] | None = None
+    efficiency: dict[str, Any] | None = None
     details: ScoreDetails = field(repr=False, compare=False, default_factory=ScoreDetails)
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,6 +119,7 @@ class InformationEstimate:
             ],
             "warnings": [{"code": doubt.code, "message": doubt.message} for doubt in self.warnings],
             "error_budget_bits_per_pixel": dict(self.error_budget_bits_per_pixel),
+            **({} if self.budget is None else {"budget": self.budget, "efficiency": self.efficiency}),
             "noise_model": dict(self.noise_model),
             "seed": self.seed,
             "version": self.version,

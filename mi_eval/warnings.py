@@ -115,6 +115,12 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "Signals reach {signal_dn:.0f} DN above the offset; the noise model was measured up to {limit_dn:.0f} DN.",
         None,
     ),
+    "budget_surrogate": (
+        "The budget's model of these scenes (one-pixel law, Gaussian correlation) holds {surrogate:.3f} bit per pixel "
+        "where the score is {score:.3f}: neighbouring pixels share more than their correlation. Take the budget as the "
+        "order of its parts, not as bits.",
+        0.1,
+    ),
     "dark_unknown": (
         "The noise model has dark current, but the exposure of these frames is unknown: dark charge counts as light "
         "in the mean signal. Give --exposure-s.",

@@ -24,6 +24,7 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
 @click.option("--shift-bits", type=int, default=0, show_default=True, help="Empty low bits of left-aligned codes.")
 @click.option("--roi", is_flag=True, help="Frames of half the calibrated size are a region of interest, not binned.")
 @click.option("--per-channel", is_flag=True, help="Score every colour filter or tap alone as well.")
+@click.option("--budget", is_flag=True, help="Price every imperfection of the camera in bits, and its efficiency.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="The score as one JSON object on stdout.")
@@ -40,6 +41,7 @@ def score(
     shift_bits: int,
     roi: bool,
     per_channel: bool,
+    budget: bool,
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -56,7 +58,9 @@ def score(
     from mi_eval.estimate import estimate_information
 
     check_outputs((output, report), overwrite=force)
-    estimate = estimate_information(
+    if budget:
+        from mi_eval.budget import estimate_with_budget
+    estimate = (estimate_with_budget if budget else estimate_information)(
         frames,
         noise_model,
         patch_size=patch_size,
@@ -130,6 +134,28 @@ def _summary(content: dict[str, Any]) -> str:
         size = next(iter(content["channels"].values()))["patch_size"]
         heads = ["channel alone", f"bit/px, {size} px wide", "95 % interval", "mean signal, e-"]
         parts += ["", format_table(heads, rows, align="lrlr")]
+    if "budget" in content:
+        parts += ["", *_budget_lines(content)]
     if content["warnings"]:
         parts += ["", "Doubts:"] + [f"  {doubt['code']}: {doubt['message']}" for doubt in content["warnings"]]
     return "\n".join(parts)
+
+
+def _budget_lines(content: dict[str, Any]) -> list[str]:
+    """The budget as a table: what each imperfection costs."""
+    from calibrate.plumbing.tables import format_table
+
+    def bits(entry: dict[str, float] | None) -> list[str]:
+        return ["none", ""] if entry is None else [f"{entry['value']:+.4f}", f"{entry['std']:.4f}"]
+
+    budget, efficiency = content["budget"], content["efficiency"]
+    rows = [[part["name"].replace("_", " "), *bits(part["bits_per_pixel"])] for part in budget["parts"]]
+    rows.append(["together, beyond their sum", *bits(budget["interaction"]["bits_per_pixel"])])
+    lines = [format_table(["switched off", "gains bit/px", "std. error"], rows, align="lrr")]
+    if efficiency is not None:
+        low, high = efficiency["ci95"]
+        lines.append(
+            f"Efficiency against a noiseless read-out: {efficiency['value']:.4f}, "
+            f"95 % interval {low:.4f} to {high:.4f} ({efficiency['method']})"
+        )
+    return lines
