@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mi_eval.density.basis import gaussian_basis
 from mi_eval.density.by_channel import ChannelHistograms, ChannelScale, FittedInScale
 from mi_eval.density.full_gaussian import FullGaussian
 from mi_eval.density.gaussian import FittedGaussian, StationaryGaussian
@@ -51,19 +52,24 @@ def fit_closed_form(train: PatchSet, validation: PatchSet, seed: int) -> Iterato
 def _fit_each(
     families: Sequence[DensityFamily], train: PatchSet, validation: PatchSet, seed: int
 ) -> Iterator[FittedDensity]:
-    """The families in turn; those that stand on another family get it fitted already."""
+    """The families in turn; what several of them stand on is learnt once."""
+    basis = gaussian_basis(train, validation)
     full: FittedGaussian | None = None
     scales: FittedScaleMixture | None = None
     for family in families:
-        if isinstance(family, RecalibratedGaussian):
-            yield family.fit(train, validation, seed, base=scales)
-            continue
-        if isinstance(family, TemplateMixture):
+        if isinstance(family, CodeHistogram):
+            yield family.fit(train, validation, seed, histogram=basis.histogram)
+        elif isinstance(family, StationaryGaussian):
+            yield family.fit(train, validation, seed, basis=basis)
+        elif isinstance(family, FullGaussian):
+            full = family.fit(train, validation, seed, basis=basis)
+            yield full
+        elif isinstance(family, TemplateMixture):
             yield family.fit(train, validation, seed, base=full)
-            continue
-        fitted = family.fit(train, validation, seed)
-        if isinstance(fitted, FittedScaleMixture):
-            scales = fitted
-        if isinstance(family, FullGaussian) and isinstance(fitted, FittedGaussian):
-            full = fitted
-        yield fitted
+        elif isinstance(family, ScaleMixture):
+            scales = family.fit(train, validation, seed, basis=basis)
+            yield scales
+        elif isinstance(family, RecalibratedGaussian):
+            yield family.fit(train, validation, seed, base=scales)
+        else:
+            yield family.fit(train, validation, seed)

@@ -37,9 +37,12 @@ class CodeHistogram:
 
     name: str = "code_histogram"
 
-    def fit(self, train: PatchSet, validation: PatchSet, seed: int) -> FittedHistogram:
-        """Fit to `train`, choosing on `validation`; see `DensityFamily.fit`."""
-        return FittedHistogram(self.name, train.patch_size, fit_light_histogram(train, validation))
+    def fit(
+        self, train: PatchSet, validation: PatchSet, seed: int, histogram: LightHistogram | None = None
+    ) -> FittedHistogram:
+        """Fit to `train`, choosing on `validation`; `histogram`, if fitted already to the same, is not fitted again."""
+        fitted = fit_light_histogram(train, validation) if histogram is None else histogram
+        return FittedHistogram(self.name, train.patch_size, fitted)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from mi_eval.density.scale_mixture import FittedScaleMixture, ScaleMixture
 
 # Standard deviations of the mixture, relative to the predicted one.
 _SCALES = 2.0 ** (0.5 * np.arange(-5, 6))
-_TUNING_PIXELS = 1 << 18
+_TUNING_PIXELS = 1 << 17
 _N_CONTEXTS = 12
 # Each context starts from the pooled weights, worth this many pixels.
 _PRIOR_PIXELS = 50.0
 _EM_STEPS = 60
+_EM_TOLERANCE = 2e-4
 # The log of the predicted variance factor stays within this.
 _LARGEST_LOG_VARIANCE = 8.0
 _N_FEATURES = 7
@@ -237,5 +238,9 @@ def _run_em(table: FloatArray, start: FloatArray, prior: FloatArray, prior_pixel
     weights = start
     for _ in range(_EM_STEPS):
         share = weights * ((1 / (table @ weights)) @ table) if len(table) else np.zeros_like(weights)
-        weights = (share + prior_pixels * prior) / (len(table) + prior_pixels)
+        updated = (share + prior_pixels * prior) / (len(table) + prior_pixels)
+        converged = np.abs(updated - weights).max() < _EM_TOLERANCE
+        weights = updated
+        if converged:
+            break
     return weights

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.special import logsumexp, ndtr
 
+from mi_eval.density.basis import GaussianBasis, gaussian_basis
 from mi_eval.density.cells import log_normal_density, normal_cell_mass
-from mi_eval.density.combine import fit_mixture_weights
-from mi_eval.density.gaussian import (
-    OUTLIER_WEIGHTS,
-    Innovations,
-    floor_eigenvalues,
-    patch_moments,
-    tapered_covariance,
-)
-from mi_eval.density.histogram import fit_light_histogram
+from mi_eval.density.combine import combine_code_lengths, fit_mixture_weights
+from mi_eval.density.covariance import choose_stationary
+from mi_eval.density.gaussian import OUTLIER_WEIGHTS, Innovations
 from mi_eval.density.interface import FittedDensity, flat_edges, flat_values
 from mi_eval.density.light_histogram import LightHistogram
 from mi_eval.density.patches import FloatArray, PatchSet
@@ -25,7 +21,8 @@ from mi_eval.density.patches import FloatArray, PatchSet
 _COARSE_VARIANCES = 4.0 ** np.arange(-8.0, 5.0)
 # log2 of the step in variance where patches do differ: 16 x 16 pixels tell steps of 10 % apart.
 _FINE_STEP = 0.4
-_TUNING_PIXELS = 1 << 18
+_TRAINING_PIXELS = 1 << 19
+_TUNING_PIXELS = 1 << 17
 # Bits per pixel that several contrasts must save over one.
 _LEAST_GAIN = 2e-4
 # Scales that hold less than this share of patches are dropped.
@@ -48,85 +45,106 @@ class ScaleMixture:
 
     name: str = "scale_mixture"
 
-    def fit(self, train: PatchSet, validation: PatchSet, seed: int) -> FittedScaleMixture:
-        """Fit to `train`, choosing on `validation`; see `DensityFamily.fit`."""
-        moments = patch_moments(train)
-        mean = np.full(train.n_pixels, moments.global_mean_dn)
-        histogram = fit_light_histogram(train, validation)
-        training, tuning = train.thinned(_TUNING_PIXELS), validation.thinned(_TUNING_PIXELS)
-        shape = tapered_covariance(mean, moments.scatter_dn2, histogram, train, validation)
-        outlier_weight = float(OUTLIER_WEIGHTS[2])
+    def fit(
+        self, train: PatchSet, validation: PatchSet, seed: int, basis: GaussianBasis | None = None
+    ) -> FittedScaleMixture:
+        """Fit to `train`, choosing on `validation`; `basis`, if learnt already from the same, is not learnt again."""
+        basis = gaussian_basis(train, validation) if basis is None else basis
+        training, tuning = train.thinned(_TRAINING_PIXELS), validation.thinned(_TUNING_PIXELS)
+        x, held_out = (flat_values(patches) - basis.moments.global_mean_dn for patches in (training, tuning))
+        shape = _Shape.of(basis.stationary_dn2, train)
+        one = np.ones(1)
+        single = self._best_outlier_weight(basis, train, tuning, shape, one, one)
+        coarse, weights = shape.weights(x, _COARSE_VARIANCES)
+        saved = shape.bits(held_out, one, one) - shape.bits(held_out, coarse, weights)
+        # White noise fits all contrasts equally well.
+        if coarse.size == 1 or saved < _LEAST_GAIN / 2:
+            return single[1]
+        low, high = np.log2(coarse[0]) - 1.5, np.log2(coarse[-1]) + 1.5
+        fine = 2.0 ** np.arange(low, high + _FINE_STEP / 2, _FINE_STEP)
+        scatter = shape.even_scatter(x, coarse, weights)
+        _, even_dn2 = choose_stationary(basis.mean_dn, scatter, train, basis.judge)
+        drafts = [(draft, *draft.weights(x, fine)) for draft in (shape, _Shape.of(even_dn2, train))]
+        chosen = min(drafts, key=lambda draft: draft[0].bits(held_out, draft[1], draft[2]))
+        several = self._best_outlier_weight(basis, train, tuning, *chosen)
+        # One contrast unless several are worth their time.
+        return several[1] if several[0] < single[0] - _LEAST_GAIN else single[1]
 
-        def draft(shape_dn2: FloatArray, variances: FloatArray) -> FittedScaleMixture:
-            experts = _experts(mean, shape_dn2, variances, train)
-            weights = np.full(variances.size, 1 / variances.size)
-            fitted = FittedScaleMixture(
-                self.name, train.patch_size, variances, experts, weights, histogram, outlier_weight
-            )
-            return _with_weights(fitted, training)
-
-        coarse = draft(shape, _COARSE_VARIANCES)
-        drafts = [draft(shape, np.ones(1))]
-        if len(coarse.experts) > 1:
-            scatter = _even_scatter(coarse, training, moments.global_mean_dn, shape)
-            even = tapered_covariance(mean, scatter, histogram, train, validation)
-            low, high = np.log2(coarse.variances[0]) - 1.5, np.log2(coarse.variances[-1]) + 1.5
-            fine = 2.0 ** np.arange(low, high + _FINE_STEP / 2, _FINE_STEP)
-            drafts = [draft(shape, fine), draft(even, fine)]
-        candidates = [replace(d, outlier_weight=float(w)) for d in drafts for w in OUTLIER_WEIGHTS[::2]]
-        bits = [float(candidate.code_length_bits(tuning).sum()) for candidate in candidates]
-        best, single = int(np.argmin(bits)), int(np.argmin(bits[: len(OUTLIER_WEIGHTS[::2])]))
-        # One contrast unless several are worth their time: white noise fits all of them equally well.
-        worth = _LEAST_GAIN * tuning.codes.size
-        return candidates[single if bits[single] < bits[best] + worth else best]
-
-
-def _experts(
-    mean_dn: FloatArray, shape_dn2: FloatArray, variances: FloatArray, train: PatchSet
-) -> tuple[Innovations, ...]:
-    shape = floor_eigenvalues(shape_dn2, train)
-    noise = _noise_variance(shape, train) * np.eye(train.n_pixels)
-    return tuple(Innovations.of(mean_dn, a * (shape - noise) + noise) for a in variances)
-
-
-def _noise_variance(shape_dn2: FloatArray, train: PatchSet) -> float:
-    """Variance that does not scale: the noise, as far as the covariance has room for it."""
-    return min(train.noise_variance_dn2, 0.999 * float(np.linalg.eigvalsh(shape_dn2)[0]))
-
-
-def _with_weights(draft: FittedScaleMixture, training: PatchSet) -> FittedScaleMixture:
-    """`draft` with weights fitted by EM, and without the experts that nobody needs."""
-    lengths = [-draft.log_masses(chunk).sum(axis=2).T / np.log(2) for chunk in training.chunks()]
-    weights = fit_mixture_weights(np.concatenate(lengths), floor=0.0)
-    kept = np.flatnonzero(weights > min(_LEAST_SHARE, float(weights.max()) / 2))
-    return replace(
-        draft,
-        variances=draft.variances[kept],
-        experts=tuple(draft.experts[k] for k in kept),
-        weights=weights[kept] / weights[kept].sum(),
-    )
+    def _best_outlier_weight(
+        self,
+        basis: GaussianBasis,
+        train: PatchSet,
+        tuning: PatchSet,
+        shape: _Shape,
+        variances: FloatArray,
+        weights: FloatArray,
+    ) -> tuple[float, FittedScaleMixture]:
+        """Bits per pixel on `tuning`, and the mixture with the outlier weight that needs fewest."""
+        experts = tuple(Innovations.of(basis.mean_dn, shape.covariance(a)) for a in variances)
+        drafts = [
+            FittedScaleMixture(self.name, train.patch_size, variances, experts, weights, basis.histogram, float(w))
+            for w in OUTLIER_WEIGHTS[::2]
+        ]
+        bits = np.zeros(len(drafts))
+        for chunk in tuning.chunks():
+            masses, broad = drafts[0].expert_masses(chunk)
+            for position, draft in enumerate(drafts):
+                logs = draft.mixed_logs(masses, broad).sum(axis=2)
+                bits[position] -= logsumexp(logs + np.log(weights)[:, None], axis=0).sum() / np.log(2)
+        best = int(np.argmin(bits))
+        return float(bits[best]) / tuning.codes.size, drafts[best]
 
 
-def _even_scatter(draft: FittedScaleMixture, training: PatchSet, mean_dn: float, shape_dn2: FloatArray) -> FloatArray:
-    r"""Second moments in which patches of high contrast do not drown the others.
+@dataclass(frozen=True)
+class _Shape:
+    """Covariance V diag(a signal + noise) V^T of patches of relative variance a; all in DN^2."""
 
-    With weights :math:`w_n = 1/(\hat a_n + \sigma^2/s)`, s the signal's mean variance, from
-    :math:`E \sum w_n x_n x_n^T = \sum w_n (a_n S + \sigma^2 I)`.
-    """
-    total, weight_sum, contrast_sum = np.zeros_like(shape_dn2), 0.0, 0.0
-    noise = _noise_variance(floor_eigenvalues(shape_dn2, training), training)
-    signal = max(float(np.trace(shape_dn2)) / len(shape_dn2) - noise, 1e-3 * noise + 1e-300)
-    log_weights = np.log(draft.weights)[:, None]
-    for chunk in training.chunks():
-        logs = draft.log_masses(chunk).sum(axis=2) + log_weights
-        contrast = np.exp(np.log(draft.variances) @ np.exp(logs - logsumexp(logs, axis=0)))
-        weight = 1 / (contrast + noise / signal)
-        x = flat_values(chunk) - mean_dn
-        total += (x.T * weight) @ x
-        weight_sum += float(weight.sum())
-        contrast_sum += float(weight @ contrast)
-    identity = np.eye(len(shape_dn2))
-    return np.asarray((total - weight_sum * noise * identity) / contrast_sum + noise * identity)
+    vectors: FloatArray
+    signal_dn2: FloatArray
+    noise_dn2: float
+
+    @classmethod
+    def of(cls, covariance_dn2: FloatArray, train: PatchSet) -> _Shape:
+        """The noise does not scale, as far as the covariance has room for it."""
+        values, vectors = eigh(covariance_dn2)
+        noise = min(train.noise_variance_dn2, 0.999 * float(values[0]))
+        return cls(vectors, values - noise, noise)
+
+    def covariance(self, variance: float) -> FloatArray:
+        """Covariance of patches of one relative variance."""
+        matrix = (self.vectors * (variance * self.signal_dn2 + self.noise_dn2)) @ self.vectors.T
+        return np.asarray(0.5 * (matrix + matrix.T))
+
+    def code_lengths_bits(self, x: FloatArray, variances: FloatArray) -> FloatArray:
+        """Minus log2 of the density of patches (n, D) about the mean, up to a constant; (n, n_variances)."""
+        scaled = variances[:, None] * self.signal_dn2 + self.noise_dn2
+        energies = (x @ self.vectors) ** 2
+        nats = 0.5 * (energies @ (1 / scaled).T + np.log(scaled).sum(axis=1))
+        return np.asarray(nats / np.log(2))
+
+    def weights(self, x: FloatArray, variances: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Variances that patches need, and their weights by EM."""
+        weights = fit_mixture_weights(self.code_lengths_bits(x, variances), floor=0.0)
+        kept = weights > min(_LEAST_SHARE, float(weights.max()) / 2)
+        return variances[kept], weights[kept] / weights[kept].sum()
+
+    def bits(self, x: FloatArray, variances: FloatArray, weights: FloatArray) -> float:
+        """Bits per pixel of the mixture, up to a constant."""
+        return float(combine_code_lengths(self.code_lengths_bits(x, variances), weights).mean() / x.shape[1])
+
+    def even_scatter(self, x: FloatArray, variances: FloatArray, weights: FloatArray) -> FloatArray:
+        r"""Second moments in which patches of high contrast do not drown the others.
+
+        With weights :math:`w_n = 1/(\hat a_n + \sigma^2/s)`, s the signal's mean variance, from
+        :math:`E \sum w_n x_n x_n^T = \sum w_n (a_n S + \sigma^2 I)`.
+        """
+        logs = -np.log(2) * self.code_lengths_bits(x, variances) + np.log(weights)
+        contrast = np.exp(np.exp(logs - logsumexp(logs, axis=1, keepdims=True)) @ np.log(variances))
+        signal = max(float(self.signal_dn2.mean()), 1e-3 * self.noise_dn2 + 1e-300)
+        weight = 1 / (contrast + self.noise_dn2 / signal)
+        identity = np.eye(x.shape[1])
+        moved = (x.T * weight) @ x - float(weight.sum()) * self.noise_dn2 * identity
+        return np.asarray(moved / float(weight @ contrast) + self.noise_dn2 * identity)
 
 
 @dataclass(frozen=True)
@@ -142,15 +160,26 @@ class FittedScaleMixture(FittedDensity):
     outlier_weight: float
 
     def _log_masses(self, patches: PatchSet, means: list[FloatArray]) -> FloatArray:
+        return self.mixed_logs(*self._expert_masses(patches, means))
+
+    def _expert_masses(self, patches: PatchSet, means: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         values = flat_values(patches)
-        broad = self.outlier_weight * self.histogram.weigh(patches)
         edges = flat_edges(patches) if patches.discrete else None
-        logs = np.empty((len(self.experts), *values.shape))
-        for log, mean, expert in zip(logs, means, self.experts, strict=True):
+        masses = np.empty((len(self.experts), *values.shape))
+        for k, (mean, expert) in enumerate(zip(means, self.experts, strict=True)):
             sd = np.broadcast_to(expert.light_sd_dn(patches, 1.0), values.shape)
-            mass = _mass(values, edges, mean, sd)
-            np.log((1 - self.outlier_weight) * mass + broad, out=log)
-        return logs
+            masses[k] = _mass(values, edges, mean, sd)
+        return masses, self.histogram.weigh(patches)
+
+    def expert_masses(self, patches: PatchSet) -> tuple[FloatArray, FloatArray]:
+        """Masses (or densities) of pixels given the past: the experts' (n_experts, n, D), the histogram's (n, D)."""
+        return self._expert_masses(patches, self._means(patches))
+
+    def mixed_logs(self, masses: FloatArray, broad: FloatArray) -> FloatArray:
+        """Natural logs of `expert_masses` with the outlier component in them, (n_experts, n, D)."""
+        mixed = (1 - self.outlier_weight) * masses
+        mixed += self.outlier_weight * broad
+        return np.asarray(np.log(mixed, out=mixed))
 
     def _means(self, patches: PatchSet) -> list[FloatArray]:
         values = flat_values(patches)

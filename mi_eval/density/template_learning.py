@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from mi_eval.density.camera import ROW_STEP, CameraTable
-from mi_eval.density.gaussian import lag_average, squared_distance
+from mi_eval.density.covariance import lag_average, squared_distance
 from mi_eval.density.interface import flat_values
 from mi_eval.density.patches import FloatArray, PatchSet
 from mi_eval.density.template_clusters import canonical_order, find_clusters, scattered_clusters

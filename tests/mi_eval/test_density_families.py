@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp, ndtr
 
+from mi_eval.density.covariance import lag_average
 from mi_eval.density.families import closed_form_families, fit_closed_form
-from mi_eval.density.gaussian import FittedGaussian, Innovations, StationaryGaussian, lag_average
+from mi_eval.density.gaussian import FittedGaussian, Innovations, StationaryGaussian
 from mi_eval.density.histogram import CodeHistogram, fit_light_histogram
 from mi_eval.density.interface import DensityFamily, FittedDensity
 from mi_eval.density.patches import PatchSet
