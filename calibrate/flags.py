@@ -169,6 +169,26 @@ _FLAGS = (
         "sensor.",
         0.02,
     ),
+    Flag(
+        "from_scenes",
+        "Gain and noise come from {n_frames} repeated frames of still scenes, not from flats: no light axis, no maps, "
+        "and what moved unseen counts as noise. Shoot flats where the numbers matter.",
+    ),
+    Flag(
+        "offset_given",
+        "The offset of {offset_dn:g} DN was given, not measured: an error of 1 DN moves the read variance by the gain "
+        "times 1 DN, and the read noise is an extrapolation to no light.",
+    ),
+    Flag(
+        "scene_moved",
+        "{percent:.2g} % of the repeated frames' pixels moved between shots and were left out.",
+        0.01,
+    ),
+    Flag(
+        "camera_shaken",
+        "Noise is {percent:.2g} % larger on the slopes of the scene: the camera or the scene moved between shots. The "
+        "flatter half of the pixels is used alone.",
+    ),
     Flag("not_measured", "The values were given, not measured: no uncertainty is known."),
 )
 

@@ -22,6 +22,7 @@ from calibrate.captures.settings import Setting, SplitCaptures, split_by_setting
 from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from calibrate.captures.bursts import load_bursts
     from calibrate.captures.loading import load_captures
     from calibrate.captures.manifest_writer import write_manifest
     from calibrate.captures.scenes import SceneFile, describe_scene, load_scenes
@@ -37,6 +38,7 @@ __all__ = [
     "SplitCaptures",
     "TablePoint",
     "describe_scene",
+    "load_bursts",
     "load_captures",
     "load_scenes",
     "split_by_gain_setting",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "SceneFile": "calibrate.captures.scenes",
         "describe_scene": "calibrate.captures.scenes",
+        "load_bursts": "calibrate.captures.bursts",
         "load_captures": "calibrate.captures.loading",
         "load_scenes": "calibrate.captures.scenes",
         "write_manifest": "calibrate.captures.manifest_writer",

@@ -53,8 +53,8 @@ class _Verdict:
     reason: str = ""
 
 
-def _judge(path: Path, root: Path, notes: Notes) -> _Verdict:
-    """Decide what one file is."""
+def _judge(path: Path, root: Path, notes: Notes, scenes: bool) -> _Verdict:
+    """Decide what one file is; with ``scenes`` what is not dark is one, in a level of its folder and name."""
     name = path.relative_to(root)
     if reader_by_suffix(path) is None:
         headerless = path.suffix.lower() in (".raw", ".bin", ".dat")
@@ -71,10 +71,12 @@ def _judge(path: Path, root: Path, notes: Notes) -> _Verdict:
             raise
         return _Verdict(reason=f"{error.what.rstrip('.')}; {NEITHER}")
     kind = _settle_kind(named, info_of(entry).header.get("kind"), entry.where, notes)
-    if kind is None:
+    if kind is None and not scenes:
         return _Verdict(reason=NEITHER)
-    frame_kind: FrameKind = "bright" if kind == "bright" else "dark"
+    frame_kind: FrameKind = "dark" if kind in ("dark", "bias") else "bright"
     entry = complete(Entry(entry.reference, frame_kind, entry.where, info=entry.info), name, notes)
+    if scenes and frame_kind == "bright":
+        entry = replace(entry, level=entry.label)
     if kind == "bias" and entry.exposure_s is None:
         entry = replace(entry, exposure_s=0.0, label="")
     return _Verdict(entry)
@@ -92,8 +94,8 @@ def _settle_kind(named: NamedKind | None, header: object, where: str, notes: Not
     return named
 
 
-def load_folder(folder: Path) -> CaptureSet:
-    """Return the dark and flat frames found in `folder`.
+def load_folder(folder: Path, *, scenes: bool = False) -> CaptureSet:
+    """Return the dark and flat frames found in `folder`; with ``scenes`` see `bursts.load_bursts`.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def load_folder(folder: Path) -> CaptureSet:
     entries: list[Entry] = []
     ignored: list[IgnoredFile] = []
     for path in walk_files(folder):
-        verdict = _judge(path, folder, notes)
+        verdict = _judge(path, folder, notes, scenes)
         if verdict.entry is not None:
             entries.append(verdict.entry)
         else:

@@ -189,11 +189,12 @@ def name_within(path: Path, root: Path) -> PurePath:
         return PurePath(path.name)
 
 
-def load_manifest(path: Path, notes: Notes | None = None) -> CaptureSet:
+def load_manifest(path: Path, notes: Notes | None = None, *, scenes: bool = False) -> CaptureSet:
     """Return the captures that a YAML or CSV manifest lists.
 
     What an entry leaves open (exposure, gain setting, temperature, mode) is looked up in the file's header and name;
-    ``exposure_s: null`` says that it is not known. Frames are grouped by kind, exposure, photons and `level`.
+    ``exposure_s: null`` says that it is not known. Frames are grouped by kind, exposure, photons and `level`. Scenes
+    are left out, or with ``scenes`` a bright level each (`bursts.load_bursts`).
 
     Raises
     ------
@@ -203,8 +204,8 @@ def load_manifest(path: Path, notes: Notes | None = None) -> CaptureSet:
     notes = notes or Notes()
     content = read_manifest(path)
     root = Path(os.path.normpath(path.parent / content.root))
-    rows = [(row, where) for row, where in content.rows if row.kind != "scene"]
-    scenes = [IgnoredFile(row.path, SCENE) for row, _ in content.rows if row.kind == "scene"]
+    rows = [(row, where) for row, where in content.rows if scenes or row.kind != "scene"]
+    unused = [IgnoredFile(row.path, SCENE) for row, _ in content.rows if row.kind == "scene" and not scenes]
     if not rows:
         raise PhotonbitsError(
             "the manifest lists scenes only",
@@ -225,6 +226,8 @@ def load_manifest(path: Path, notes: Notes | None = None) -> CaptureSet:
         )
         if row.is_bias and row.exposure_is_open and done.exposure_s is None:
             done = replace(done, exposure_s=0.0)
+        if scenes and done.kind == "bright" and done.level is None:
+            done = replace(done, level=done.label)
         entries.append(done)
     note_unknown_exposures(entries, notes)
     return assemble(
@@ -233,7 +236,7 @@ def load_manifest(path: Path, notes: Notes | None = None) -> CaptureSet:
         source="manifest",
         stated=Stated(content.bit_depth, None, content.sensor),
         notes=notes,
-        ignored=(*content.ignored, *scenes),
+        ignored=(*content.ignored, *unused),
         input_files=(path,),
         kept_notes=content.notes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,12 @@ def _channels_option(context: click.Context, option: click.Parameter, text: str)
     help="Fit every channel on its own pixels: auto (the colour filters that the captures state), mono, RGGB, BGGR, "
     "GRBG, GBRG, taps:RxC (regions, rows x columns), interleaved:RxC.",
 )
+@click.option(
+    "--from-scenes",
+    is_flag=True,
+    help="Fit repeated frames of still scenes instead of flats: weaker, and flagged so.",
+)
+@click.option("--offset-dn", type=float, help="Offset of a camera without darks, for --from-scenes.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report as well.")
 @click.option("--json", "as_json", is_flag=True, help="The noise model as one JSON object on stdout.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of anything random.")
@@ -54,6 +61,8 @@ def fit(
     maps: bool,
     emva: bool,
     channels: str,
+    from_scenes: bool,
+    offset_dn: float | None,
     report: Path | None,
     as_json: bool,
     seed: int,
@@ -64,7 +73,7 @@ def fit(
     Captures at several gain settings, temperatures or read-out modes give a folder with one noise model each,
     summary.json and summary.html.
     """
-    from calibrate.captures import load_captures, split_by_setting
+    from calibrate.captures import load_bursts, load_captures, split_by_setting
     from calibrate.channels import choose_layout, fit_channels
     from calibrate.commands.channel_summary import print_channels
     from calibrate.commands.summary import print_summary
@@ -72,10 +81,18 @@ def fit(
 
     if not output.is_dir():  # whether it may be a folder, the captures decide; that it can be made, nobody else
         check_outputs((output,), overwrite=True)
-    found = load_captures(captures)
+    if from_scenes and (maps or emva):
+        raise click.UsageError("--maps and --emva need flats: leave them out with --from-scenes")
+    if offset_dn is not None and not from_scenes:
+        raise click.UsageError("--offset-dn is for --from-scenes; flats need darks")
+    found = load_bursts(captures) if from_scenes else load_captures(captures)
     several = len(split_by_setting(found).parts) > 1
 
     def fit_one(part: CaptureSet) -> NoiseModel:
+        if from_scenes:
+            from calibrate.from_scenes import fit_from_scenes
+
+            return fit_channels(part, channels=channels, fit=partial(fit_from_scenes, offset_dn=offset_dn))
         model = fit_channels(part, channels=channels, maps=maps, seed=seed)
         if emva:
             from calibrate.emva1288 import add_emva1288

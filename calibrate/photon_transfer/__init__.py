@@ -74,12 +74,12 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
         levels = reject_outliers(measure_levels(captures))
         integer = all(level.code_bits or level.maximum_code == 0 for level in levels)
         if integer and bit_depth is None:
-            guessed = bit_depth = _guess_bit_depth(levels)
+            guessed = bit_depth = guess_bit_depth(levels)
         rounding = ROUNDING_VARIANCE_DN2 if integer else 0.0
         if not integer:
             bit_depth = None
-        data = from_levels(captures, levels, _white_clip(levels, bit_depth))
-    choice = _converged_fit(data, rounding, captures.root, _covariances(captures, levels, data))
+        data = from_levels(captures, levels, white_clip(levels, bit_depth))
+    choice = converged_fit(data, rounding, captures.root, _covariances(captures, levels, data))
     data = choice.data
     saturation = find_saturation(data, choice.chosen)
     measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None
@@ -102,7 +102,7 @@ def _covariances(
     return measure_covariances(captures, offset, highest)
 
 
-def _converged_fit(
+def converged_fit(
     data: PhotonTransferData, rounding: float, where: object, covariances: tuple[NeighbourCovariances, ...]
 ) -> Choice:
     """The fit; data that send it to infinity are an error with a remedy, not a stack trace."""
@@ -123,12 +123,13 @@ def _converged_fit(
     )
 
 
-def _guess_bit_depth(levels: tuple[LevelStatistics, ...]) -> int:
+def guess_bit_depth(levels: tuple[LevelStatistics, ...]) -> int:
+    """The least common bit depth that holds the largest code."""
     top = int(max(level.maximum_code for level in levels))
     return next((bits for bits in _COMMON_BIT_DEPTHS if top < 2**bits), max(1, top.bit_length()))
 
 
-def _white_clip(levels: tuple[LevelStatistics, ...], bit_depth: int | None) -> float | None:
+def white_clip(levels: tuple[LevelStatistics, ...], bit_depth: int | None) -> float | None:
     """Highest code: where many pixels of the brightest level pile up, else the converter's last."""
     if bit_depth is None:
         return None

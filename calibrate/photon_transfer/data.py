@@ -117,9 +117,14 @@ class PhotonTransferData:
 
 
 def from_levels(
-    captures: CaptureSet, levels: tuple[LevelStatistics, ...], white_clip_dn: float | None
+    captures: CaptureSet,
+    levels: tuple[LevelStatistics, ...],
+    white_clip_dn: float | None,
+    given_offset_dn: float | None = None,
 ) -> PhotonTransferData:
     """Arrange level statistics for the fit and decide which levels are below saturation.
+
+    ``given_offset_dn`` takes the place of darks: means and clip are then counted from it.
 
     Raises
     ------
@@ -133,7 +138,7 @@ def from_levels(
         raise PhotonbitsError(
             "no bright frames", where=where, remedy="Add flats at several light levels, two or more frames each"
         )
-    if not darks:
+    if not darks and given_offset_dn is None:
         raise PhotonbitsError(
             "no dark frames",
             where=where,
@@ -141,7 +146,7 @@ def from_levels(
             remedy="Shoot darks with the same settings, or name them so (inspect shows what was recognised)",
         )
     for kind, group in (("bright", brights), ("dark", darks)):
-        if not any(level.pairs for level in group):
+        if group and not any(level.pairs for level in group):
             raise PhotonbitsError(
                 f"no {kind} level with two frames or more",
                 where=where,
@@ -154,7 +159,8 @@ def from_levels(
         raise PhotonbitsError(
             f"frames of {fewest} pixel", where=where, legal="two pixels or more: noise is a variance over pixels"
         )
-    offset = float(np.mean([level.mean_dn for level in darks]))
+    offset = float(np.mean([level.mean_dn for level in darks])) if darks else float(given_offset_dn or 0.0)
+    zero = 0.0 if darks else offset
     bright = np.array([level.kind == "bright" for level in ordered])
     photons = np.array([np.nan if level.photons_per_pixel is None else level.photons_per_pixel for level in ordered])
     exposure = np.array([np.nan if level.exposure_s is None else level.exposure_s for level in ordered])
@@ -166,7 +172,7 @@ def from_levels(
         light=light,
         exposure_s=exposure,
         photons_per_pixel=photons,
-        mean_dn=np.array([level.mean_dn for level in ordered]),
+        mean_dn=np.array([level.mean_dn - zero for level in ordered]),
         variance_dn2=np.array([np.nan if v is None else v for v in variance]),
         mean_samples=np.array([float(level.n_pixels * level.n_frames) for level in ordered]),
         variance_samples=np.array([float(level.n_pixels * max(len(level.pairs), 1)) for level in ordered]),
@@ -175,12 +181,12 @@ def from_levels(
         clipped_fraction=clipped,
         usable=np.ones(bright.shape, dtype=bool),
         light_unit=unit,
-        offset_is_zero=False,
+        offset_is_zero=not darks,
         known_errors=True,
-        white_clip_dn=white_clip_dn,
+        white_clip_dn=None if white_clip_dn is None else white_clip_dn - zero,
         saturates="no",
         offset_variance_dn2=_offset_variance(darks),
-        black_clip_dn=None if white_clip_dn is None else 0.0,
+        black_clip_dn=None if white_clip_dn is None else -zero,
         black_fraction=np.array([level.minimum_fraction if level.minimum_code <= 0 else 0.0 for level in ordered]),
         spatial_variance_dn2=np.array(
             [_mean(pair.spatial_covariance_dn2 for pair in level.pairs) for level in ordered]
@@ -192,7 +198,7 @@ def from_levels(
         mean_shift_dn=np.zeros(len(ordered)),
         variance_shift_dn2=np.zeros(len(ordered)),
     )
-    return _mark_saturation(data, offset, where)
+    return _mark_saturation(data, offset - zero, where)
 
 
 def _mean(values: Iterable[float]) -> float:
