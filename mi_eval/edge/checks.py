@@ -17,6 +17,7 @@ _LOWEST_SNR = 2.0
 _NEAREST_DIAGONAL_DEGREES = 43.0
 _DEMOSAICED_CORRELATION = 0.2
 _DEMOSAICED_VARIANCE_RATIO = 1.5
+_LEAST_NOISE = 0.05
 _MOSAIC_SHARE = 0.03
 _SIGMAS = 5.0
 
@@ -101,6 +102,13 @@ def check_raw(sides: dict[str, SideNoise], plane: Plane) -> None:
                 where=plane.source,
                 legal="a frame without colour filters, or one plane of a mosaic",
                 remedy="Choose a plane, for example --plane 0,0",
+            )
+        if side.ratio < _LEAST_NOISE:
+            raise PhotonbitsError(
+                f"the {name} side has {side.ratio:.2g} times the noise variance of the noise model",
+                where=plane.source,
+                legal=f"{_LEAST_NOISE:g} times or more: raw codes of this camera",
+                remedy="Use one raw frame, not an average or a denoised one, and the noise model of its setting",
             )
         correlation = max(side.correlation)
         limit = max(_DEMOSAICED_CORRELATION, _SIGMAS / float(np.sqrt(side.n_pixels)))

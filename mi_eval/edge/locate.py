@@ -79,8 +79,15 @@ def find_region(charge_e: FloatArray, usable: BoolArray) -> Region:
     Raises
     ------
     PhotonbitsError
-        If no straight edge of `FEWEST_LINES` lines stands out.
+        If the plane is too small, or no straight edge of `FEWEST_LINES` lines stands out.
     """
+    if min(charge_e.shape) < FEWEST_LINES:
+        height, width = charge_e.shape
+        raise PhotonbitsError(
+            f"a plane of {width} x {height} pixels",
+            legal=f"{FEWEST_LINES} x {FEWEST_LINES} or more to look for an edge in",
+            remedy=_REMEDY,
+        )
     filled = np.where(usable, charge_e, np.median(charge_e[usable]) if np.any(usable) else 0.0)
     smooth = ndimage.gaussian_filter(filled, _SMOOTHING_PX)
     down, across = np.gradient(smooth)

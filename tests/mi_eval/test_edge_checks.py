@@ -79,6 +79,12 @@ def test_short_edge():
     assert "20" in refusal(shot(edge(shape=(15, 100))), roi=(0, 0, 100, 15))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (19, 19)])
+def test_tiny_frames(shape):
+    assert "look for an edge" in refusal(np.full(shape, 300, np.uint16))
+    assert "across and along" in refusal(np.full((60, 60), 300, np.uint16), roi=(3, 3, 1, 1))
+
+
 def test_blur_wider_than_the_region():
     assert "wider region" in refusal(shot(edge(shape=(120, 40), optics=Optics(5.0))), roi=(0, 0, 40, 120))
 
@@ -170,6 +176,10 @@ def test_denoised_without_correlation_is_told():
     averaged = np.rint(np.mean([shot(image, seed) for seed in range(4)], axis=0)).astype(np.uint16)
     found = measure_edge(averaged, camera())
     assert "noise_below_model" in codes(found)
+
+
+def test_a_frame_without_noise():
+    assert "noise variance of the noise model" in refusal(np.rint(100 + edge() / 2).astype(np.uint16))
 
 
 def test_tone_curve_is_told():
