@@ -8,6 +8,7 @@ from calibrate.plumbing.command_line import SETTINGS
 from mi_eval import __version__
 from mi_eval.commands.edge import edge
 from mi_eval.commands.score import score
+from mi_eval.commands.sweep import sweep
 from mi_eval.commands.truth import truth
 
 
@@ -17,7 +18,7 @@ def main() -> None:
     """Information in raw camera frames, in bits per pixel."""
 
 
-for _command in (edge, score, truth):
+for _command in (edge, score, sweep, truth):
     main.add_command(_command)
 
 
