@@ -18,6 +18,7 @@ def doubts_of(
     ci95: tuple[float, float],
     exposure_s: float | None,
     pixels: int,
+    scenes: float | None,
 ) -> tuple[ScoreWarning, ...]:
     """Every warning that the frames, the model and the estimate give cause for, most serious first."""
     out: list[ScoreWarning] = []
@@ -36,6 +37,12 @@ def doubts_of(
         out.append(warning("frames_split", n_frames=data.n_frames))
     elif data.n_frames < threshold("few_frames"):
         out.append(warning("few_frames", n_frames=data.n_frames))
+    if scenes is not None and data.n_frames >= threshold("few_frames"):
+        if scenes < threshold("few_scenes"):
+            out.append(warning("few_scenes", n_frames=data.n_frames, scenes=scenes))
+        elif scenes < threshold("scenes_alike") * data.n_frames:
+            factor = float(np.sqrt(data.n_frames / scenes))
+            out.append(warning("scenes_alike", n_frames=data.n_frames, scenes=scenes, factor=factor))
     if data.patches.n_patches < threshold("few_patches"):
         out.append(warning("few_patches", n_patches=data.patches.n_patches, n_pixels=pixels))
     if not noise.identifiable:

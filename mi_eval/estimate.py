@@ -17,6 +17,7 @@ from mi_eval.doubts import doubts_of
 from mi_eval.measurements import FrameSource, Measurements, frames_from_array, frames_from_paths
 from mi_eval.per_channel import channel_estimates
 from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
+from mi_eval.scenes import effective_scenes
 from mi_eval.score_parts import ScoreParts, measure_parts
 from mi_eval.shown import score_details
 
@@ -141,6 +142,7 @@ def information_estimate(
     law = noise.law
     mean_charge = law.mean_e if law is not None else _mean_charge(data, model)
     mean_signal = mean_charge - _dark_charge(model, exposure_s)
+    scenes = effective_scenes(data.thumbnails, parts.seed)
     estimate = InformationEstimate(
         mutual_information_bits_per_pixel=IntervalEstimate(value, std, ci95),
         upper_bound_bits_per_pixel=upper_entropy - low,
@@ -161,7 +163,7 @@ def information_estimate(
                 heldout.names, heldout.family_bits.mean(axis=0) / pixels, heldout.weights, heldout.seconds, strict=True
             )
         ),
-        warnings=(*parts.checks, *doubts_of(data, model, noise, ci95, exposure_s, pixels)),
+        warnings=(*parts.checks, *doubts_of(data, model, noise, ci95, exposure_s, pixels, scenes)),
         noise_model={"path": None if model.path is None else str(model.path), "sha256": model.sha256},
         seed=parts.seed,
         version=__version__,
@@ -172,6 +174,7 @@ def information_estimate(
             "slack": heldout.slack_bits,
             "conditional_entropy": float(np.hypot(noise.sampling_std_bits, calibration)),
         },
+        effective_scenes=scenes,
     )
     return replace(estimate, details=score_details(parts))
 

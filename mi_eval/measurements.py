@@ -14,6 +14,7 @@ from mi_eval.density import PatchSet, place_classes
 from mi_eval.density.camera import camera_table
 from mi_eval.frame_source import FrameSource, Region, frames_from_array, frames_from_paths
 from mi_eval.patch_places import PatchPlaces, crop_to_patches, patch_places
+from mi_eval.scenes import Thumbnails, block_means, block_side
 
 __all__ = ["FrameSource", "Measurements", "cut_patches", "frames_from_array", "frames_from_paths"]
 
@@ -41,6 +42,8 @@ class Measurements:
         Share of pixels at the highest code.
     example : ndarray (height, width)
         The first frame.
+    thumbnails : Thumbnails
+        Light of all frames in blocks.
     """
 
     patches: PatchSet
@@ -49,6 +52,7 @@ class Measurements:
     n_groups: int
     saturated_fraction: float
     example: NDArray[Any]
+    thumbnails: Thumbnails
 
 
 def cut_patches(
@@ -87,9 +91,12 @@ def cut_patches(
     cut_at: list[IntArray] = []
     clipped = pixels = 0
     example: NDArray[Any] | None = None
+    block = block_side(source.shape, (1, 1) if model.channel_layout is None else model.channel_layout.period)
+    small: list[FloatArray] = []
     for number, frame in enumerate(track(source, "Reading frames", total=n_frames)):
         _check_frame(frame, source, number, model)
         example = frame if example is None else example
+        small.append(block_means(frame, block))
         rng = np.random.default_rng([seed, number])
         every = np.arange(places.size)
         chosen = np.sort(rng.permutation(every)[:quota]) if quota < places.size else every
@@ -128,7 +135,34 @@ def cut_patches(
         ),
         place_class=place_classes(patch_size, places.period),
     )
-    return Measurements(patches, positions, n_frames, int(np.unique(groups).size), clipped / max(pixels, 1), example)
+    return Measurements(
+        patches=patches,
+        positions=positions,
+        n_frames=n_frames,
+        n_groups=int(np.unique(groups).size),
+        saturated_fraction=clipped / max(pixels, 1),
+        example=example,
+        thumbnails=_thumbnails(model, np.stack(small), block, offset_plane, response_plane),
+    )
+
+
+def _thumbnails(
+    model: NoiseModel,
+    means_dn: FloatArray,
+    block: tuple[int, int],
+    offset_plane: FloatArray | None,
+    response_plane: FloatArray | None,
+) -> Thumbnails:
+    """Block means of codes as light; a gain or offset that alternates inside a block is averaged with it."""
+    noise = _noise_variance(model, means_dn) / (block[0] * block[1])
+    offset = float(model.camera.offset_dn) if offset_plane is None else block_means(_known(offset_plane), block)
+    response = 1.0 if response_plane is None else np.maximum(block_means(_known(response_plane), block), 0.05)
+    return Thumbnails((means_dn - offset) / response, noise / response**2)
+
+
+def _known(plane: FloatArray) -> FloatArray:
+    """A map with its mean where it is not known."""
+    return np.asarray(np.where(np.isfinite(plane), plane, np.nanmean(plane)))
 
 
 def pixel_planes(
@@ -228,11 +262,17 @@ def _lattice(model: NoiseModel) -> float | None:
 
 def _mean_noise_variance(model: NoiseModel, codes: NDArray[Any]) -> float:
     """Temporal noise variance at the mean light, DN^2; the scale that densities floor their spectra with."""
+    return float(_noise_variance(model, np.array(np.mean(codes, dtype=np.float64))))
+
+
+def _noise_variance(model: NoiseModel, mean_dn: FloatArray) -> FloatArray:
+    """Temporal noise variance at these mean codes, DN^2."""
     camera = model.camera
     gain = float(camera.system_gain_dn_per_e)
-    signal = max(float(np.mean(codes, dtype=np.float64)) - float(camera.offset_dn), 0.0)
-    shot = 0.0 if camera.kind == "gaussian" else gain * float(camera.response.inverse(np.array(signal)))
-    slope = float(camera.response.derivative(np.array(signal)))
+    signal = np.maximum(mean_dn - float(camera.offset_dn), 0.0)
+    shot = 0.0 if camera.kind == "gaussian" else gain * camera.response.inverse(signal)
+    slope = camera.response.derivative(signal)
     rounding = 1.0 / 12.0 if model.bit_depth is not None else 0.0
-    noise = slope**2 * (shot + (gain * float(camera.read_noise_e)) ** 2) + rounding
-    return float(noise) if np.isfinite(noise) and noise > 0 else max(rounding, 1e-12)
+    with np.errstate(invalid="ignore"):  # beyond the full well
+        noise = slope**2 * (shot + (gain * float(camera.read_noise_e)) ** 2) + rounding
+    return np.asarray(np.where(np.isfinite(noise) & (noise > 0), noise, max(rounding, 1e-12)), dtype=np.float64)

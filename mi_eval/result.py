@@ -77,6 +77,7 @@ class InformationEstimate:
     seed: int
     version: str
     error_budget_bits_per_pixel: dict[str, float]
+    effective_scenes: float | None = None
     channels: dict[str, InformationEstimate] = field(default_factory=dict)
     budget: dict[str, Any] | None = None
     efficiency: dict[str, Any] | None = None
@@ -105,6 +106,7 @@ class InformationEstimate:
             "bits_per_electron": self.bits_per_electron,
             "mean_signal_e": self.mean_signal_e,
             "frames": self.frames,
+            "effective_scenes": self.effective_scenes,
             "patches_used": self.patches_used,
             "patch_size": self.patch_size,
             "saturated_fraction": self.saturated_fraction,

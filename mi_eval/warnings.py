@@ -29,6 +29,16 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "same scene, the score is too high and its interval too narrow.",
         None,
     ),
+    "few_scenes": (
+        "The {n_frames} frames show about {scenes:.2g} different scenes: the score tells how well these can be told "
+        "apart, and not how much other scenes would carry. Shoot {threshold:.0f} or more that differ.",
+        8,
+    ),
+    "scenes_alike": (
+        "The {n_frames} frames are worth about {scenes:.0f} different scenes: the interval takes every frame as a new "
+        "one and may be too narrow, by up to a factor of {factor:.1f}.",
+        0.5,
+    ),
     "few_patches": (
         "{n_patches} patches for a density of {n_pixels} pixels: the finite-sample correction is large and rough.",
         300,
@@ -124,6 +134,40 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
     "dark_unknown": (
         "The noise model has dark current, but the exposure of these frames is unknown: dark charge counts as light "
         "in the mean signal. Give --exposure-s.",
+        None,
+    ),
+    "scenes_do_not_correspond": (
+        "Frames were paired as given, but frame by frame they do not show the same scenes: the interval is right only "
+        "where scenes are in random order, and wider than it need be. Check the order, or leave out --paired.",
+        None,
+    ),
+    "scenes_correspond": (
+        "Frame by frame the entries show the same scenes: --paired would give a sharper interval.",
+        None,
+    ),
+    "light_differs": (
+        "{high} collects {high_e:.4g} e- per pixel and {low} {low_e:.4g} e-: part of the difference is light. Compare "
+        "at one exposure where the camera alone is asked for.",
+        1.5,
+    ),
+    "scenes_differ": (
+        "{many} shows about {n_many:.0f} different scenes and {few} about {n_few:.0f}: what is rare among the scenes "
+        "may be in one and not in the other.",
+        2.0,
+    ),
+    "saturation_differs": (
+        "{high:.2g} % of the pixels of {most} sit at the highest code and {low:.2g} % of {least}: the exposure, and "
+        "not the camera, may make the difference.",
+        0.005,
+    ),
+    "sizes_differ": (
+        "Frames have different sizes: bits are per pixel, and a pixel of one is not a pixel of the other. Multiply by "
+        "the number of pixels to compare frames.",
+        None,
+    ),
+    "sets_decide": (
+        "{first} against {second}: more frames will not decide it. The frames tell the two apart, but the difference "
+        "is no larger than what the density models may miss (slack) or the codes leave open about H(Z|Y).",
         None,
     ),
 }
