@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from mi_eval.compare_details import entry_details
 from mi_eval.comparison import UNDECIDED, Comparison, PairResult
 from mi_eval.difference import Difference, difference_of, holm
 from mi_eval.estimate import frame_source, information_estimate, load_model
-from mi_eval.measurements import FEWEST_PATCHES, FrameSource
+from mi_eval.frame_source import FrameSource, Region
+from mi_eval.frames_check import CheckedFrames, check_frames
+from mi_eval.measurements import FEWEST_PATCHES
 from mi_eval.patch_places import PatchPlaces, patch_places
 from mi_eval.result import InformationEstimate, IntervalEstimate
 from mi_eval.scenes import scenes_correspond
-from mi_eval.score_parts import ScoreParts, measure_parts
+from mi_eval.score_parts import ScoreParts, measure_checked
 from mi_eval.warnings import ScoreWarning, threshold, warning
 
 __all__ = ["Comparison", "compare_information"]
@@ -73,13 +75,17 @@ def compare_information(
     loaded: dict[Path, NoiseModel] = {}
     models = {name: _load(model, loaded) for name, (_, model) in named.items()}
     _check_kinds(models)
+    exposures = exposures_s or {}
+    frames = {
+        name: check_frames(source, models[name], exposure_s=exposures.get(name)) for name, source in sources.items()
+    }
     if paired:
-        _check_pairs(sources)
-    parts = _measure(sources, models, patch_size, seed, max_patches)
+        _check_pairs({name: checked.source for name, checked in frames.items()})
+    parts = _measure(frames, models, patch_size, seed, max_patches)
     found = _correspond(parts)
     pair_up = bool(found) if paired is None else paired
     scores = {
-        name: information_estimate(part, exposure_s=(exposures_s or {}).get(name), deterministic=deterministic)
+        name: information_estimate(part, exposure_s=exposures.get(name), deterministic=deterministic)
         for name, part in parts.items()
     }
     couples = list(combinations(parts, 2))
@@ -161,21 +167,35 @@ def _check_pairs(sources: Mapping[str, FrameSource]) -> None:
 
 
 def _measure(
-    sources: Mapping[str, FrameSource], models: Mapping[str, NoiseModel], patch_size: int, seed: int, max_patches: int
+    frames: Mapping[str, CheckedFrames],
+    models: Mapping[str, NoiseModel],
+    patch_size: int,
+    seed: int,
+    max_patches: int,
 ) -> dict[str, ScoreParts]:
     """Score every entry with one number of patches and, for frames of one size, at common places."""
-    shapes = {source.shape for source in sources.values()}
+    shapes = {checked.source.shape for checked in frames.values()}
     common: PatchPlaces | None = None
     if len(shapes) == 1 and patch_size == int(patch_size):
-        common = patch_places(next(iter(shapes)), list(models.values()), int(patch_size))
-        most = min(source.n_frames for source in sources.values()) * common.size
+        shape = next(iter(shapes))
+        common = patch_places(shape, list(models.values()), int(patch_size), _exposed(frames.values()))
+        most = min(checked.source.n_frames for checked in frames.values()) * common.size
         max_patches = min(max_patches, max(most, FEWEST_PATCHES))
     return {
-        name: measure_parts(
-            source, models[name], patch_size=patch_size, seed=seed, max_patches=max_patches, places=common
+        name: measure_checked(
+            checked, models[name], patch_size=patch_size, seed=seed, max_patches=max_patches, places=common
         )
-        for name, source in sources.items()
+        for name, checked in frames.items()
     }
+
+
+def _exposed(frames: Iterable[CheckedFrames]) -> Region | None:
+    """What is exposed in all of them; None for everything."""
+    regions = [checked.exposed for checked in frames if checked.exposed is not None]
+    if not regions:
+        return None
+    top, bottom, left, right = zip(*regions, strict=True)
+    return max(top), min(bottom), max(left), min(right)
 
 
 def _correspond(parts: Mapping[str, ScoreParts]) -> bool | None:

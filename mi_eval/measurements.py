@@ -91,12 +91,13 @@ def cut_patches(
     cut_at: list[IntArray] = []
     clipped = pixels = 0
     example: NDArray[Any] | None = None
-    block = block_side(source.shape, (1, 1) if model.channel_layout is None else model.channel_layout.period)
+    view = _view(source.shape, exposed, places.period)
+    block = block_side((view[0].stop - view[0].start, view[1].stop - view[1].start), places.period)
     small: list[FloatArray] = []
     for number, frame in enumerate(track(source, "Reading frames", total=n_frames)):
         _check_frame(frame, source, number, model)
         example = frame if example is None else example
-        small.append(block_means(frame, block))
+        small.append(block_means(frame[view], block))
         rng = np.random.default_rng([seed, number])
         every = np.arange(places.size)
         chosen = np.sort(rng.permutation(every)[:quota]) if quota < places.size else every
@@ -142,8 +143,20 @@ def cut_patches(
         n_groups=int(np.unique(groups).size),
         saturated_fraction=clipped / max(pixels, 1),
         example=example,
-        thumbnails=_thumbnails(model, np.stack(small), block, offset_plane, response_plane),
+        thumbnails=_thumbnails(
+            model,
+            np.stack(small),
+            block,
+            None if offset_plane is None else offset_plane[view],
+            None if response_plane is None else response_plane[view],
+        ),
     )
+
+
+def _view(shape: tuple[int, int], exposed: Region | None, period: tuple[int, int]) -> tuple[slice, slice]:
+    """The exposed part of a frame, from the start of a colour period."""
+    top, bottom, left, right = exposed or (0, shape[0], 0, shape[1])
+    return slice(-(-top // period[0]) * period[0], bottom), slice(-(-left // period[1]) * period[1], right)
 
 
 def _thumbnails(

@@ -11,7 +11,7 @@ from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.calibration_error import CalibrationErrors, calibration_errors
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
 from mi_eval.frame_source import Region
-from mi_eval.frames_check import check_frames
+from mi_eval.frames_check import CheckedFrames, check_frames
 from mi_eval.heldout import HeldOut, heldout_code_lengths
 from mi_eval.histograms import FrameHistograms, frame_histograms
 from mi_eval.measurements import FrameSource, Measurements, cut_patches
@@ -92,13 +92,30 @@ def measure_parts(
     patch_size: int,
     seed: int,
     max_patches: int,
-    places: PatchPlaces | None = None,
     exposure_s: float | None = None,
     roi: bool = False,
 ) -> ScoreParts:
     """Compare frames and model, cut patches, find H(Z|Y) and its errors, and code every patch by unseen frames.
 
-    ``places``, where given, are those of the frames as stored: borders are then not cut.
+    Raises
+    ------
+    PhotonbitsError
+        If frames and noise model do not fit together, or there are too few patches.
+    """
+    checked = check_frames(source, model, exposure_s=exposure_s, roi=roi)
+    return measure_checked(checked, model, patch_size=patch_size, seed=seed, max_patches=max_patches)
+
+
+def measure_checked(
+    checked: CheckedFrames,
+    model: NoiseModel,
+    *,
+    patch_size: int,
+    seed: int,
+    max_patches: int,
+    places: PatchPlaces | None = None,
+) -> ScoreParts:
+    """`measure_parts` of frames that were compared with their model already, at places of one's own choice.
 
     Raises
     ------
@@ -109,8 +126,7 @@ def measure_parts(
         raise PhotonbitsError(f"patch_size is {patch_size!r}", legal="a whole number of pixels, 2 or more")
     if max_patches < 16:
         raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
-    checked = check_frames(source, model, exposure_s=exposure_s, roi=roi)
-    source = checked.source if places is None else source
+    source = checked.source
     data = cut_patches(
         source,
         model,
