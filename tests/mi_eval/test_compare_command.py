@@ -57,7 +57,7 @@ def test_words_for_people_and_named_entries(shot: Path) -> None:
     first, second = (shot / "quiet" / f"scene_{k}.tif" for k in (0, 1))
     rest = [shot / "quiet" / f"scene_{k}.tif" for k in range(2, 10)]
     named = [word for path in (first, second, *rest) for word in ("--entry", f"new={path},{shot / 'quiet.yaml'}")]
-    result = run(*named, "--entry", f"old={shot / 'noisy, old'},{shot / 'noisy, old.yaml'}", "--patch-size", 8)
+    result = run(*named, "--entry", f"old={shot / 'noisy, old'},{shot / 'noisy.yaml'}", "--patch-size", 8)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("new carries ")
     assert "more than old (95 % interval" in result.stdout
