@@ -153,7 +153,7 @@ def _table(entries: Sequence[Entry], rankings: Sequence[Mapping[str, Any]]) -> T
     shown = {name for name in names if captured or len({entry[name] for entry in entries}) > 1}
     ranked = any(ranking["comparisons"] for ranking in rankings)
     columns = [
-        Column("Setting", wide=True),
+        Column("Setting"),
         Column("Information (bit/px)", "number"),
         *([Column("Below the best", "number")] if ranked else []),
         *([Column("Against the frames", "number")] if imitated else []),
@@ -184,7 +184,7 @@ def _table(entries: Sequence[Entry], rankings: Sequence[Mapping[str, Any]]) -> T
             *([f"{entry['system_gain_dn_per_e']:.4g}"] if "system_gain_dn_per_e" in shown else []),
             *([f"{entry['read_noise_e']:.4g}"] if "read_noise_e" in shown else []),
             *([f"{100 * entry['saturated_fraction']:.2g}"] if "saturated_fraction" in shown else []),
-            *([f"{entry['what_if']['error_bits_per_pixel']:.4f}"] if imitated else []),
+            *([_imitation_error(entry)] if imitated else []),
         ]
         rows.append(tuple(row))
     return Table("Settings", tuple(columns), tuple(rows))
@@ -207,6 +207,11 @@ def _against_source(entry: Entry) -> str:
         return "–"
     d = decimals(found["std_bits_per_pixel"])
     return f"{found['difference_bits_per_pixel']:+.{d}f} ± {found['std_bits_per_pixel']:.{d}f}"
+
+
+def _imitation_error(entry: Entry) -> str:
+    error = float(entry["what_if"]["error_bits_per_pixel"])
+    return f"{error:.4f}" if error >= 5e-5 else "< 0.0001"
 
 
 def _printed(text: str) -> str:

@@ -18,6 +18,7 @@ _MARKERS = "osD^vPX"
 _HEIGHT_PX = 320
 _LEAST_LOG_RATIO = 4.0
 _DASHES = (0, (5, 3))
+_MOST_TICKS = 6
 _MOST_LINES = len(_COLOURS)
 _LEAST_SIGNAL_RATIO = 1.05  # settings whose mean signals lie closer say nothing about light
 
@@ -127,8 +128,8 @@ def against(
         if min(numbers) > 0 and max(numbers) / min(numbers) >= _LEAST_LOG_RATIO:
             axes.set_xscale("log")
             style.plain_log_axis(axes.xaxis)
-        elif abscissa.key == "bit_depth":
-            axes.set_xticks(sorted(set(numbers)))
+        elif len(set(numbers)) <= _MOST_TICKS:
+            axes.set_xticks(sorted(set(numbers)), [format(number, "g") for number in sorted(set(numbers))])
         axes.margins(x=0.08, y=0.12)
         axes.set_xlabel(abscissa.label)
         axes.set_ylabel("information (bit/px)")

@@ -106,6 +106,26 @@ def test_summary_takes_seeds_together_and_compares_within_a_patch_size(folder):
     assert "low gives the most information" in text and "darker: light x 0.1" in text
 
 
+def test_known_light_is_measured_by_every_camera_asked_for(folder):
+    light = np.random.default_rng(1).gamma(4.0, 10.0, (5, 16, 24))
+    np.save(folder / "light.npy", light)
+    block = {
+        "name": "lamp",
+        "light_e": "light.npy",
+        "noise_model": "high.yaml",
+        "exposure_s": 0.5,
+        "cases": [{"exposure_factor": [1, 4], "read_noise_e": [0.5, 8.0]}],
+    }
+    plain = {"what_if": [block], "patch_size": 4}
+    outcome = run_sweep(cells_of(parse_config(plain, folder=folder)), folder / "out", score=QuickScore())
+    summary = summarize(outcome)
+    assert not outcome.failures and len(summary["settings"]) == 4
+    last = summary["settings"][-1]
+    assert last["kind"] == "simulated" and last["read_noise_e"] == 8.0 and last["exposure_s"] == 2.0
+    assert last["mean_signal_e"] == pytest.approx(4 * light.mean(), rel=0.02)
+    assert all(entry["paired"] for entry in summary["rankings"][0]["comparisons"])
+
+
 def test_a_dask_cluster_gives_what_this_machine_gives(folder):
     distributed = pytest.importorskip("dask.distributed")
     mine = summarize(run_sweep(cells(folder), folder / "here", score=QuickScore()))
