@@ -19,6 +19,7 @@ def doubts_of(
     exposure_s: float | None,
     pixels: int,
     scenes: float | None,
+    no_torch: bool = False,
 ) -> tuple[ScoreWarning, ...]:
     """Every warning that the frames, the model and the estimate give cause for, most serious first."""
     out: list[ScoreWarning] = []
@@ -63,4 +64,6 @@ def doubts_of(
     dark = model.parameter("dark_current_e_per_s")
     if dark is not None and dark.value > 0 and exposure_s is None:
         out.append(warning("dark_unknown"))
+    if no_torch:
+        out.append(warning("no_torch"))
     return tuple(out)

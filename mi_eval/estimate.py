@@ -14,6 +14,7 @@ from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError, __version__
 from mi_eval.doubts import doubts_of
+from mi_eval.heldout import Density
 from mi_eval.measurements import FrameSource, Measurements, frames_from_array, frames_from_paths
 from mi_eval.per_channel import channel_estimates
 from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
@@ -39,6 +40,7 @@ def estimate_information(
     roi: bool = False,
     per_channel: bool = False,
     keep: Callable[[ScoreParts], None] | None = None,
+    density: Density = "auto",
 ) -> InformationEstimate:
     r"""Mutual information between scenes and raw frames, in bits per pixel, with a 95 % interval.
 
@@ -66,6 +68,9 @@ def estimate_information(
         Frames of half (a third ...) of the calibrated size are a region of interest, not binned.
     per_channel : bool
         Score every colour filter or tap alone as well.
+    density : {"auto", "closed-form", "network", "reference"}
+        Families of densities: the closed-form ones alone; with a neural network where they leave something that the
+        causal past explains ("auto", with torch installed) or in any case; also with the slow reference network.
     deterministic : bool
         Leave timings out, so that the result is the same bytes every time.
     keep : callable, optional
@@ -94,6 +99,7 @@ def estimate_information(
         max_patches=max_patches,
         exposure_s=exposure_s,
         roi=roi,
+        density=density,
     )
     if keep is not None:
         keep(parts)
@@ -163,7 +169,7 @@ def information_estimate(
                 heldout.names, heldout.family_bits.mean(axis=0) / pixels, heldout.weights, heldout.seconds, strict=True
             )
         ),
-        warnings=(*parts.checks, *doubts_of(data, model, noise, ci95, exposure_s, pixels, scenes)),
+        warnings=(*parts.checks, *doubts_of(data, model, noise, ci95, exposure_s, pixels, scenes, heldout.no_torch)),
         noise_model={"path": None if model.path is None else str(model.path), "sha256": model.sha256},
         seed=parts.seed,
         version=__version__,

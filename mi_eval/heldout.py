@@ -5,22 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from calibrate import PhotonbitsError
 from calibrate.plumbing.progress import track
 from mi_eval.density import (
+    DensityFamily,
     FittedDensity,
     PatchSet,
     combine_code_lengths,
     estimate_recoverable_bits,
     fit_closed_form,
     fit_mixture_weights,
+    network_families,
     randomised_pit,
 )
+from mi_eval.network_folds import NetworkCodes, NetworkTask, network_tasks, rows_of, run_task
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -29,6 +34,14 @@ _MANY_PATCHES = 6000
 _MOST_FOLDS = 4
 _PIT_PATCHES = 3000
 _THREADS = 2
+# Bits per pixel that the best closed-form family must leave, beyond chance, before a network is tried; and that the
+# first network must save on validation frames before the others are fitted.
+_LEAST_SLACK = 1e-3
+_LEAST_GAIN = 1e-3
+
+#: Which families code the frames: closed-form ones, also the network where it may help, or in any case; or also the
+#: slow reference.
+Density = Literal["auto", "closed-form", "network", "reference"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,8 @@ class HeldOut:
         Bits per pixel that a recalibration given the causal past would still save; not below 0.
     pit : ndarray
         Randomised probability integral transform of codes given their past under the best family.
+    no_torch : bool
+        Whether a network might have helped, but torch is not installed.
     """
 
     full_bits: FloatArray
@@ -60,6 +75,16 @@ class HeldOut:
     seconds: FloatArray
     slack_bits: float
     pit: FloatArray
+    no_torch: bool = False
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Groups that are coded, choose, and are fitted to; half of the latter."""
+
+    test: IntArray
+    validation: IntArray
+    training: IntArray
 
 
 @dataclass(frozen=True)
@@ -73,73 +98,109 @@ class _Job:
     whole: int
     seed: int
 
+    @property
+    def growth(self) -> float:
+        """Excess that the smaller training set adds, over the excess of the whole one."""
+        return self.whole / self.train.size - 1.0
+
 
 @dataclass(frozen=True)
 class _Coded:
+    """Bits of test and validation patches under each family, (n, n_families), and what came with them."""
+
     lengths: FloatArray
+    on_validation: FloatArray
     weights: FloatArray
     seconds: FloatArray
     names: tuple[str, ...]
     slack_bits: float
+    slack_std_bits: float
     pit: FloatArray
 
 
-def heldout_code_lengths(patches: PatchSet, seed: int) -> HeldOut:
+def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto") -> HeldOut:
     """Code every group of patches with models fitted to the other groups.
 
     Folds are of whole groups (frames): two where patches are many, else four. In each, a fifth of the training
     groups chooses smoothing and weights. Every fold is fitted a second time to half of its training groups, for
     the finite-sample excess. Folds run on two threads; linear algebra on one each, which is faster for matrices
-    of a patch.
+    of a patch. Two folds share a network, which sees neither of them nor the groups that choose its weight.
+
+    Raises
+    ------
+    PhotonbitsError
+        For an unknown ``density``, or one that needs torch where it is missing.
     """
-    jobs = _jobs(patches, seed)
+    if density not in get_args(Density):
+        raise PhotonbitsError(f"density {density!r}", legal=", ".join(get_args(Density)))
+    folds = _folds(patches, seed)
+    jobs = _jobs(patches, folds, seed)
     with threadpool_limits(limits=1), ThreadPoolExecutor(_THREADS) as pool:
         results = pool.map(lambda job: _code(patches, job), jobs)
         coded = list(track(results, "Fitting density models", total=len(jobs)))
+        no_torch = False
+        if density != "closed-form" and (density != "auto" or _may_help(coded[::2])):
+            families = network_families(reference=density == "reference")
+            no_torch = not families
+            if no_torch and density != "auto":
+                raise PhotonbitsError(
+                    f"density {density!r} needs torch, which is not installed",
+                    legal="closed-form, or auto",
+                    remedy='Install it with pip install "photonbits[torch]"',
+                )
+            for family in families:
+                coded = _with_network(patches, folds, jobs, coded, family, pool, stop_early=density == "auto")
     n = patches.n_patches
     full, grown = np.empty(n), np.empty(n)
     ratio = np.empty(n)
-    family = np.empty((n, coded[0].lengths.shape[1]))
+    family_bits = np.empty((n, coded[0].lengths.shape[1]))
     for job, result in zip(jobs, coded, strict=True):
         combined = combine_code_lengths(result.lengths, result.weights)
         if job.half:
-            grown[job.test] = combined / (job.whole / job.train.size - 1.0)
-            ratio[job.test] = 1.0 / (job.whole / job.train.size - 1.0)
+            grown[job.test] = combined / job.growth
+            ratio[job.test] = 1.0 / job.growth
         else:
             full[job.test] = combined
-            family[job.test] = result.lengths
+            family_bits[job.test] = result.lengths
     whole = [result for job, result in zip(jobs, coded, strict=True) if not job.half]
     return HeldOut(
         full_bits=full,
         excess_bits=grown - ratio * full,
-        family_bits=family,
+        family_bits=family_bits,
         names=whole[0].names,
         weights=np.mean([result.weights for result in whole], axis=0),
         seconds=np.sum([result.seconds for result in coded], axis=0),
         slack_bits=max(float(np.mean([result.slack_bits for result in whole])), 0.0),
         pit=np.concatenate([result.pit for result in whole]),
+        no_torch=no_torch,
     )
 
 
-def _jobs(patches: PatchSet, seed: int) -> list[_Job]:
+def _folds(patches: PatchSet, seed: int) -> list[_Fold]:
     rng = np.random.default_rng([seed, 1])
     groups = np.unique(patches.frame_index)
     count = 2 if patches.n_patches >= _MANY_PATCHES else min(_MOST_FOLDS, groups.size)
-    jobs: list[_Job] = []
+    folds: list[_Fold] = []
     for fold in np.array_split(rng.permutation(groups), count):
         rest = rng.permutation(np.setdiff1d(groups, fold))
         n_validation = max(1, round(0.2 * rest.size))
-        validation, training = rest[:n_validation], rest[n_validation:]
-        rows = {name: _rows(patches, part) for name, part in (("v", validation), ("t", training), ("f", fold))}
+        folds.append(_Fold(fold, rest[:n_validation], rest[n_validation:]))
+    return folds
+
+
+def _jobs(patches: PatchSet, folds: Sequence[_Fold], seed: int) -> list[_Job]:
+    """Two fits for each fold: to all training groups, and to half of them."""
+    jobs: list[_Job] = []
+    for fold in folds:
+        test, validation, training = (
+            rows_of(patches.frame_index, part) for part in (fold.test, fold.validation, fold.training)
+        )
         # Half of the groups, or of the patches where one group is all there is.
-        fewer = _rows(patches, training[: training.size // 2]) if training.size > 1 else rows["t"][::2]
-        for train, half in ((rows["t"], False), (fewer, True)):
-            jobs.append(_Job(train, rows["v"], rows["f"], half, rows["t"].size, seed))
+        half = fold.training[: fold.training.size // 2]
+        fewer = rows_of(patches.frame_index, half) if half.size else training[::2]
+        for train, is_half in ((training, False), (fewer, True)):
+            jobs.append(_Job(train, validation, test, is_half, training.size, seed))
     return jobs
-
-
-def _rows(patches: PatchSet, groups: IntArray) -> IntArray:
-    return np.flatnonzero(np.isin(patches.frame_index, groups)).astype(np.int64)
 
 
 def _code(patches: PatchSet, job: _Job) -> _Coded:
@@ -155,17 +216,97 @@ def _code(patches: PatchSet, job: _Job) -> _Coded:
         seconds.append(time.thread_time() - clock)
         clock = time.thread_time()
         models.append(fitted)
-    lengths = np.stack(on_test, axis=1)
-    weights = fit_mixture_weights(np.stack(on_validation, axis=1))
-    slack, pit = (0.0, np.empty(0)) if job.half else _misfit(models, lengths, test, job.seed)
-    return _Coded(lengths, weights, np.array(seconds), tuple(model.name for model in models), slack, pit)
+    lengths, chosen_on = np.stack(on_test, axis=1), np.stack(on_validation, axis=1)
+    coded = _Coded(
+        lengths=lengths,
+        on_validation=chosen_on,
+        weights=fit_mixture_weights(chosen_on),
+        seconds=np.array(seconds),
+        names=tuple(model.name for model in models),
+        slack_bits=0.0,
+        slack_std_bits=0.0,
+        pit=np.empty(0),
+    )
+    return coded if job.half else _with_misfit(coded, models[int(np.argmin(lengths.mean(axis=0)))], test, job.seed)
 
 
-def _misfit(
-    models: Sequence[FittedDensity], lengths: FloatArray, test: PatchSet, seed: int
-) -> tuple[float, FloatArray]:
-    """Recoverable bits per pixel of the best family, and its PIT."""
-    best = models[int(np.argmin(lengths.mean(axis=0)))]
+def _with_misfit(coded: _Coded, best: FittedDensity, test: PatchSet, seed: int) -> _Coded:
+    """`coded` with the recoverable bits per pixel of the best family, and its PIT."""
     sample = test.thinned(_PIT_PATCHES * test.n_pixels)
     u = randomised_pit(*best.conditional_cdf(sample), np.random.default_rng([seed, 2]))
-    return estimate_recoverable_bits(u, sample.frame_index).bits_per_pixel, u.ravel()
+    found = estimate_recoverable_bits(u, sample.frame_index)
+    return replace(coded, slack_bits=found.bits_per_pixel, slack_std_bits=found.std, pit=u.ravel())
+
+
+def _may_help(whole: Sequence[_Coded]) -> bool:
+    """Whether the best closed-form families leave something that the causal past explains."""
+    slack = float(np.mean([result.slack_bits for result in whole]))
+    std = float(np.sqrt(np.sum([result.slack_std_bits**2 for result in whole]))) / len(whole)
+    return slack > max(_LEAST_SLACK, 3 * std)
+
+
+def _with_network(
+    patches: PatchSet,
+    folds: Sequence[_Fold],
+    jobs: Sequence[_Job],
+    coded: Sequence[_Coded],
+    family: DensityFamily,
+    pool: ThreadPoolExecutor,
+    *,
+    stop_early: bool,
+) -> list[_Coded]:
+    """`coded` with one family more; as it was where the first fit saves nothing and ``stop_early``."""
+    seed = jobs[0].seed
+    tasks = network_tasks(patches.frame_index, [f.test for f in folds], [f.validation for f in folds])
+    runs = [(task, half) for task in tasks for half in (False, True)]
+
+    def run(number: int) -> NetworkCodes:
+        return run_task(patches, runs[number][0], family, seed, half=runs[number][1])
+
+    first = run(0)
+    if stop_early and _gain_bits(patches, jobs, coded, tasks[0], first) < _LEAST_GAIN:
+        return list(coded)
+    rest = track(pool.map(run, range(1, len(runs))), f"Fitting {family.name}", total=len(runs) - 1)
+    codes = [first, *rest]
+    out = list(coded)
+    for number, task in enumerate(tasks):
+        full, half = codes[2 * number], codes[2 * number + 1]
+        growth = task.train.size / task.fewer.size - 1.0
+        for fold in task.folds:
+            job, fewer = jobs[2 * fold], jobs[2 * fold + 1]
+            # What a smaller training set costs falls as one over its size, so it scales to the fold's own ratio.
+            grown = full.lengths + (half.lengths - full.lengths) * (fewer.growth / growth)
+            share = np.array([full.seconds, half.seconds]) / len(task.folds)
+            whole = _extended(coded[2 * fold], full.lengths, job, family.name, share[0])
+            if whole.lengths[:, -1].mean() < whole.lengths[:, :-1].mean(axis=0).min():
+                whole = _with_misfit(whole, full.model, patches.take(job.test), seed)
+            out[2 * fold] = whole
+            out[2 * fold + 1] = _extended(coded[2 * fold + 1], grown, fewer, family.name, share[1])
+    return out
+
+
+def _extended(coded: _Coded, bits: FloatArray, job: _Job, name: str, seconds: float) -> _Coded:
+    on_validation = np.column_stack([coded.on_validation, bits[job.validation]])
+    return replace(
+        coded,
+        lengths=np.column_stack([coded.lengths, bits[job.test]]),
+        on_validation=on_validation,
+        weights=fit_mixture_weights(on_validation),
+        seconds=np.append(coded.seconds, seconds),
+        names=(*coded.names, name),
+    )
+
+
+def _gain_bits(
+    patches: PatchSet, jobs: Sequence[_Job], coded: Sequence[_Coded], task: NetworkTask, codes: NetworkCodes
+) -> float:
+    """Bits per pixel that the network saves the combination on validation frames."""
+    gains = []
+    for fold in task.folds:
+        before, job = coded[2 * fold], jobs[2 * fold]
+        after = _extended(before, codes.lengths, job, "network", 0.0)
+        gains.append(
+            np.mean(combine_code_lengths(before.on_validation, before.weights))
+            - np.mean(combine_code_lengths(after.on_validation, after.weights))
+        )
+    return float(np.mean(gains)) / patches.n_pixels

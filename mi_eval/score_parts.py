@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.calibration_error import CalibrationErrors, calibration_errors
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
+from mi_eval.density.camera_cells import CameraCells
 from mi_eval.frame_source import Region
 from mi_eval.frames_check import CheckedFrames, check_frames
-from mi_eval.heldout import HeldOut, heldout_code_lengths
-from mi_eval.histograms import FrameHistograms, frame_histograms
+from mi_eval.heldout import Density, HeldOut, heldout_code_lengths
+from mi_eval.histograms import frame_histograms
 from mi_eval.measurements import FrameSource, Measurements, cut_patches
 from mi_eval.patch_places import PatchPlaces, crop_to_patches
 from mi_eval.pixel_classes import PixelClasses, classify_pixels
@@ -94,6 +95,7 @@ def measure_parts(
     max_patches: int,
     exposure_s: float | None = None,
     roi: bool = False,
+    density: Density = "auto",
 ) -> ScoreParts:
     """Compare frames and model, cut patches, find H(Z|Y) and its errors, and code every patch by unseen frames.
 
@@ -103,7 +105,7 @@ def measure_parts(
         If frames and noise model do not fit together, or there are too few patches.
     """
     checked = check_frames(source, model, exposure_s=exposure_s, roi=roi)
-    return measure_checked(checked, model, patch_size=patch_size, seed=seed, max_patches=max_patches)
+    return measure_checked(checked, model, patch_size=patch_size, seed=seed, max_patches=max_patches, density=density)
 
 
 def measure_checked(
@@ -114,6 +116,7 @@ def measure_checked(
     seed: int,
     max_patches: int,
     places: PatchPlaces | None = None,
+    density: Density = "auto",
 ) -> ScoreParts:
     """`measure_parts` of frames that were compared with their model already, at places of one's own choice.
 
@@ -137,21 +140,29 @@ def measure_checked(
         exposed=checked.exposed,
         exposure_s=checked.exposure_s,
     )
-    parts = parts_of(source, model, data, classify_pixels(model, source.shape), seed)
+    parts = parts_of(source, model, data, classify_pixels(model, source.shape), seed, density)
     return replace(parts, exposure_s=checked.exposure_s, exposed=checked.exposed, checks=checked.warnings)
 
 
 def parts_of(
-    source: FrameSource, model: NoiseModel, data: Measurements, classes: PixelClasses, seed: int
+    source: FrameSource,
+    model: NoiseModel,
+    data: Measurements,
+    classes: PixelClasses,
+    seed: int,
+    density: Density = "auto",
 ) -> ScoreParts:
     """The parts of a score of patches that are cut already."""
     patch_size = data.patches.patch_size
     pixels = patch_size**2
-    histograms = _histograms(data, classes)
+    index, shift = _class_maps(data, classes)
+    numbers = np.arange(data.patches.n_patches)
+    histograms = frame_histograms(data.patches.codes, numbers, classes, class_index=index, shift_dn=shift)
     noise = conditional_entropy(histograms, classes)
     influence = noise.frame_influence(histograms)
     calibration = calibration_errors(model, noise, histograms, classes)
-    heldout = heldout_code_lengths(data.patches, seed)
+    cells = CameraCells.of(model, classes, index, 0.0 if shift is None else shift)
+    heldout = heldout_code_lengths(replace(data.patches, cells=cells), seed, density)
     groups, member = np.unique(data.patches.frame_index, return_inverse=True)
     size = np.bincount(member)
     code = np.bincount(member, weights=heldout.full_bits) / size / pixels
@@ -182,12 +193,10 @@ def spread_std(values: FloatArray, share: FloatArray) -> float:
     return float(np.sqrt(np.sum((share * spread) ** 2) * n / max(n - 1, 1)))
 
 
-def _histograms(data: Measurements, classes: PixelClasses) -> FrameHistograms:
-    """Counts of codes by patch and class of pixels."""
-    index = shift = None
-    patch_size = data.patches.patch_size
-    if classes.index is not None:
-        index = crop_to_patches(classes.index, data.positions, patch_size)
-        shift = crop_to_patches(np.asarray(classes.shift_dn), data.positions, patch_size)
-    numbers = np.arange(data.patches.n_patches)
-    return frame_histograms(data.patches.codes, numbers, classes, class_index=index, shift_dn=shift)
+def _class_maps(data: Measurements, classes: PixelClasses) -> tuple[IntArray | None, FloatArray | None]:
+    """Class of every pixel and what is taken off its code, under every patch; None for one class."""
+    if classes.index is None:
+        return None, None
+    size = data.patches.patch_size
+    shift = crop_to_patches(np.asarray(classes.shift_dn), data.positions, size)
+    return crop_to_patches(classes.index, data.positions, size), shift

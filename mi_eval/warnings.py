@@ -170,6 +170,11 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "is no larger than what the density models may miss (slack) or the codes leave open about H(Z|Y).",
         None,
     ),
+    "no_torch": (
+        "The density models leave something that earlier pixels of a patch explain, and a neural network may find it, "
+        'but torch is not installed (pip install "photonbits[torch]"): the score is likely too high.',
+        None,
+    ),
 }
 
 

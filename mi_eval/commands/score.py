@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -25,6 +25,13 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
 @click.option("--roi", is_flag=True, help="Frames of half the calibrated size are a region of interest, not binned.")
 @click.option("--per-channel", is_flag=True, help="Score every colour filter or tap alone as well.")
 @click.option("--budget", is_flag=True, help="Price every imperfection of the camera in bits, and its efficiency.")
+@click.option(
+    "--density",
+    type=click.Choice(["auto", "closed-form", "network", "reference"]),
+    default="auto",
+    show_default=True,
+    help="Density models: with a network where it may help (needs torch), without, in any case, or a slow one too.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="The score as one JSON object on stdout.")
@@ -42,6 +49,7 @@ def score(
     roi: bool,
     per_channel: bool,
     budget: bool,
+    density: Literal["auto", "closed-form", "network", "reference"],
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -71,6 +79,7 @@ def score(
         shift_bits=shift_bits,
         roi=roi,
         per_channel=per_channel,
+        density=density,
     )
     content = estimate.to_dict()
     outputs: dict[Path, str] = {}

@@ -12,7 +12,7 @@ from calibrate.plumbing.lazy import lazy_exports
 if TYPE_CHECKING:
     from mi_eval.density.by_channel import place_classes
     from mi_eval.density.combine import combine_code_lengths, fit_mixture_weights
-    from mi_eval.density.families import closed_form_families, fit_closed_form
+    from mi_eval.density.families import closed_form_families, fit_closed_form, network_families
     from mi_eval.density.full_gaussian import FullGaussian
     from mi_eval.density.gaussian import StationaryGaussian
     from mi_eval.density.histogram import CodeHistogram
@@ -39,6 +39,7 @@ __all__ = [
     "estimate_recoverable_bits",
     "fit_closed_form",
     "fit_mixture_weights",
+    "network_families",
     "place_classes",
     "randomised_pit",
 ]
@@ -58,6 +59,7 @@ __getattr__, __dir__ = lazy_exports(
         "TemplateMixture": "mi_eval.density.template_mixture",
         "closed_form_families": "mi_eval.density.families",
         "fit_closed_form": "mi_eval.density.families",
+        "network_families": "mi_eval.density.families",
         "combine_code_lengths": "mi_eval.density.combine",
         "fit_mixture_weights": "mi_eval.density.combine",
         "randomised_pit": "mi_eval.density.pit",

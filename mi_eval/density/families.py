@@ -1,8 +1,9 @@
-"""The closed-form families that every score runs."""
+"""The families of densities: the closed-form ones that every score runs, and the networks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 
 from mi_eval.density.basis import gaussian_basis
 from mi_eval.density.by_channel import ChannelHistograms, ChannelScale, FittedInScale
@@ -73,3 +74,16 @@ def _fit_each(
             yield family.fit(train, validation, seed, base=scales)
         else:
             yield family.fit(train, validation, seed)
+
+
+def network_families(*, reference: bool = False) -> tuple[DensityFamily, ...]:
+    """The causal network, and with ``reference`` the gated PixelCNN; nothing where torch is not installed."""
+    if find_spec("torch") is None:
+        return ()
+    from mi_eval.density.network.causal import CausalNetwork
+
+    if not reference:
+        return (CausalNetwork(),)
+    from mi_eval.density.network.gated_pixelcnn import GatedPixelCNN
+
+    return (CausalNetwork(), GatedPixelCNN())

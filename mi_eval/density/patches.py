@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate.plumbing.errors import PhotonbitsError
+from mi_eval.density.camera_cells import CameraCells
 
 if TYPE_CHECKING:
     from mi_eval.density.camera import CameraTable
@@ -52,6 +53,8 @@ class PatchSet:
         Noise at every light, for families that know of it; without it noise is the same at all light.
     place_class : (p, p) int or None
         Number of the channel (colour filter) at each place of a patch, the same in all patches; None for one channel.
+    cells : CameraCells or None
+        The noise models of all pixels, for families that use the exact probabilities of codes.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class PatchSet:
     lattice_dn: float | None = 1.0
     camera: CameraTable | None = None
     place_class: NDArray[np.int64] | None = None
+    cells: CameraCells | None = None
 
     def __post_init__(self) -> None:
         shape = self.codes.shape
@@ -194,6 +198,8 @@ class PatchSet:
             for name in ("offset_dn", "relative_response")
             if isinstance(value := getattr(self, name), np.ndarray) and value.ndim
         }
+        if self.cells is not None:
+            arrays["cells"] = self.cells.take(which)
         return replace(self, codes=self.codes[which], frame_index=self.frame_index[which], **arrays)
 
     def chunks(self) -> Iterator[PatchSet]:

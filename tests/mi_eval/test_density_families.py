@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,32 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp, ndtr
 
+from calibrate import NoiseModel
+from mi_eval.density.camera_cells import CameraCells
 from mi_eval.density.covariance import lag_average
 from mi_eval.density.families import closed_form_families, fit_closed_form
 from mi_eval.density.gaussian import FittedGaussian, Innovations, StationaryGaussian
 from mi_eval.density.histogram import CodeHistogram, fit_light_histogram
 from mi_eval.density.interface import DensityFamily, FittedDensity
+from mi_eval.density.network.causal import CausalNetwork
+from mi_eval.density.network.gated_pixelcnn import GatedPixelCNN
+from mi_eval.density.network.training import Schedule
 from mi_eval.density.patches import PatchSet
 from mi_eval.density.recalibrated import RecalibratedGaussian
 from mi_eval.density.scale_mixture import ScaleMixture
+from mi_eval.pixel_classes import classify_pixels
 
-FAMILIES = [pytest.param(family, id=family.name) for family in closed_form_families()]
+# As short as a training gets: the contract does not ask for a good fit.
+SHORT = Schedule(pixel_visits=1.0)
+NETWORKS = {
+    "causal_network": CausalNetwork(schedule=SHORT),
+    "causal_network-gaussians": CausalNetwork(schedule=SHORT, noise_aware=False),
+    "gated_pixelcnn": GatedPixelCNN(schedule=SHORT),
+}
+FAMILIES = [
+    *(pytest.param(family, id=family.name) for family in closed_form_families()),
+    *(pytest.param(family, id=name) for name, family in NETWORKS.items()),
+]
 SIZE = 6
 
 
@@ -39,7 +56,28 @@ def coded(light: NDArray[Any], **options: Any) -> PatchSet:
     """Codes of a 12-bit camera, four patches a frame."""
     settings: dict[str, Any] = {"black_clip_dn": 0, "white_clip_dn": 4095, "noise_variance_dn2": 4.0, **options}
     codes = np.clip(np.floor(light + 0.5), settings["black_clip_dn"], settings["white_clip_dn"])
+    if settings["noise_variance_dn2"] > 0 and "cells" not in settings:
+        settings["cells"] = camera_cells(settings)
     return PatchSet(codes.astype(np.int32), np.arange(len(light)) // 4, **settings)
+
+
+def camera_cells(settings: dict[str, Any]) -> CameraCells:
+    """A camera with so much noise that few intensities span the light, as at low counts."""
+    model = NoiseModel.from_parameters(
+        kind="gaussian",
+        system_gain_dn_per_e=1.0,
+        read_noise_e=16.0,
+        offset_dn=settings.get("offset_dn", 0.0),
+        bit_depth=14,
+        black_clip_dn=settings["black_clip_dn"],
+        white_clip_dn=settings["white_clip_dn"],
+    )
+    return CameraCells.of(model, classify_pixels(model))
+
+
+def rounding(family: DensityFamily) -> float:
+    """What a mass may be off: networks run in float32, whose sums depend on the place in a batch."""
+    return 1e-5 if family in NETWORKS.values() else 1e-12
 
 
 def real_valued(light: NDArray[Any], noise_variance_dn2: float = 4.0) -> PatchSet:
@@ -61,6 +99,7 @@ def textured(n: int, seed: int) -> NDArray[Any]:
 TRAIN, VALIDATION, TEST = (textured(n, seed) for n, seed in ((400, 1), (120, 2), (40, 3)))
 
 
+@cache
 def fit(family: DensityFamily, **options: Any) -> FittedDensity:
     return family.fit(coded(TRAIN, **options), coded(VALIDATION, **options), 0)
 
@@ -89,11 +128,11 @@ class TestContract:
             codes.reshape(len(codes), -1)[:, pixel] = np.arange(clips[0], clips[1] + 1)
             every = coded(codes, **options)
             mass = 2.0 ** -fitted.pixel_code_length_bits(every)[:, pixel]
-            assert mass.sum() == pytest.approx(1, abs=1e-7)
+            assert mass.sum() == pytest.approx(1, abs=max(1e-7, rounding(family)))
             low, high = (u[:, pixel] for u in fitted.conditional_cdf(every))
             assert low[0] == 0
             assert high[-1] == pytest.approx(1, abs=1e-12)
-            np.testing.assert_allclose(high[:-1], low[1:], atol=1e-12)
+            np.testing.assert_allclose(high[:-1], low[1:], atol=rounding(family))
 
     def test_no_pixel_looks_ahead(self, family: DensityFamily) -> None:
         fitted, light = fit(family), TEST.copy()
@@ -143,7 +182,8 @@ class TestContract:
 
     def test_seed_decides_everything(self, family: DensityFamily) -> None:
         test = coded(TEST)
-        np.testing.assert_array_equal(fit(family).code_length_bits(test), fit(family).code_length_bits(test))
+        again = family.fit(coded(TRAIN), coded(VALIDATION), 0)
+        np.testing.assert_array_equal(again.code_length_bits(test), fit(family).code_length_bits(test))
 
     @pytest.mark.parametrize("code", [0, 7, 4095])
     def test_one_code_costs_nothing(self, family: DensityFamily, code: int) -> None:
@@ -162,11 +202,11 @@ class TestContract:
         def through_maps(light: NDArray[Any]) -> PatchSet:
             offset = 60 + rng.normal(0, 5, light.shape)
             response = rng.normal(1, 0.01, light.shape)
-            return coded(light * response + offset, offset_dn=offset, relative_response=response)
+            return coded(light * response + offset, offset_dn=offset, relative_response=response, cells=None)
 
         mapped = family.fit(through_maps(TRAIN), through_maps(VALIDATION), 0)
         with_maps = mapped.code_length_bits(through_maps(TEST)).mean() / SIZE**2
-        without = fit(family).code_length_bits(coded(TEST)).mean() / SIZE**2
+        without = fit(family, cells=None).code_length_bits(coded(TEST)).mean() / SIZE**2
         assert with_maps == pytest.approx(without, abs=0.02)
 
     def test_other_patch_sizes_are_refused(self, family: DensityFamily) -> None:

@@ -1,0 +1,125 @@
+"""One training loop for all networks: Adam, cosine decay, averaged weights, early stopping on validation patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from mi_eval.torch_extra import Tensor, torch
+
+#: Mass (n, pixels) of the codes of a batch of patches, given weights and the patches' tensors.
+Masses = Callable[[Sequence[Tensor], tuple[Tensor, ...]], Tensor]
+
+_AVERAGE_OVER = 0.05  # of the steps so far
+_WARM_UP = 20
+_CHECKS = 4
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a network learns.
+
+    Parameters
+    ----------
+    pixel_visits : float
+        Pixels times epochs: the budget.
+    most_epochs : float
+    batch_patches : int
+    learning_rate : float
+        At the start of the cosine.
+    """
+
+    pixel_visits: float = 2.2e6
+    most_epochs: float = 6.0
+    batch_patches: int = 8
+    learning_rate: float = 0.01
+
+    def steps(self, n_patches: int, n_pixels: int) -> int:
+        """Batches in all, at least 40."""
+        epochs = min(self.most_epochs, self.pixel_visits / (n_patches * n_pixels))
+        return max(40, round(epochs * n_patches / min(self.batch_patches, n_patches)))
+
+
+def train(
+    weights: list[Tensor],
+    masses: Masses,
+    tensors: tuple[Tensor, ...],
+    validation: tuple[Tensor, ...],
+    steps: int,
+    schedule: Schedule,
+    seed: Sequence[int],
+) -> list[Tensor]:
+    """Averaged weights that code ``validation`` best among `_CHECKS` moments of the training.
+
+    Parameters
+    ----------
+    weights : list of Tensor
+        Changed in place.
+    masses : callable
+    tensors, validation : tuple of Tensor
+        First axis the patches.
+    """
+    rng = np.random.default_rng(seed)
+    averaged = [w.detach().clone() for w in weights]
+    optimiser = torch.optim.Adam(weights, lr=schedule.learning_rate, betas=(0.9, 0.99))
+    batches = _batches(len(tensors[0]), schedule.batch_patches, rng)
+    best: tuple[float, list[Tensor]] | None = None
+    for step in range(steps):
+        rate = 0.5 * (1 + np.cos(np.pi * step / steps)) * min(1.0, (step + 1) / _WARM_UP)
+        optimiser.param_groups[0]["lr"] = schedule.learning_rate * rate
+        index = torch.from_numpy(next(batches)).to(tensors[0].device)
+        loss = -torch.log(masses(weights, tuple(t[index] for t in tensors))).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 5.0)
+        optimiser.step()
+        share = max(1 / (1 + _AVERAGE_OVER * step), 1e-3)
+        with torch.no_grad():
+            for mean, weight in zip(averaged, weights, strict=True):
+                mean.lerp_(weight, share)
+        if (step + 1) * _CHECKS // steps > step * _CHECKS // steps:
+            nats = mean_nats(averaged, masses, validation)
+            if best is None or nats < best[0]:
+                best = (nats, [mean.clone() for mean in averaged])
+    if best is None or not np.isfinite(best[0]):
+        raise FloatingPointError("training of the network diverged")
+    return best[1]
+
+
+def mean_nats(weights: Sequence[Tensor], masses: Masses, tensors: tuple[Tensor, ...], patches: int = 64) -> float:
+    """Mean -ln mass of a pixel."""
+    total = 0.0
+    n = len(tensors[0])
+    with torch.inference_mode():
+        for start in range(0, n, patches):
+            part = tuple(t[start : start + patches] for t in tensors)
+            total += float(-torch.log(masses(weights, part)).mean(dim=1).sum())
+    return total / n
+
+
+def _batches(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Indices of batches, every patch once an epoch."""
+    size = min(size, n)
+    while True:
+        order = rng.permutation(n)
+        for start in range(0, n - size + 1, size):
+            yield order[start : start + size]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch, for this thread of Python: the same sums in the same order every time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def best_device() -> object:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
