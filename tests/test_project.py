@@ -211,6 +211,7 @@ def test_every_link_of_the_documentation_resolves():
         ("calibrate.cli", ["from-values", "-h"]),
         ("mi_eval.cli", ["--help"]),
         ("mi_eval.cli", ["score", "-h"]),
+        ("mi_eval.cli", ["design", "-h"]),
     ],
 )
 def test_help_imports_nothing_heavy(module: str, arguments: list[str]):

@@ -84,11 +84,14 @@ class CodedAperture(ImagingSystem):
         return {"transmission": float(mask.max()), "aperture": float(mask.sum())}
 
     def start(self, how: Start, rng: np.random.Generator) -> Parameters:
-        """A pinhole, or cells drawn uniformly."""
+        """A pinhole, or cells drawn uniformly with a share of them, from one cell to all, not closed."""
         mask = np.zeros(self.mask_shape)
         mask[self.mask_shape[0] // 2, self.mask_shape[1] // 2] = 1.0
         if how == "random":
-            mask = rng.random(self.mask_shape)
+            # Optima lie between one open cell and half of them: starts of one density would miss most.
+            density = float(np.prod(self.mask_shape)) ** -rng.random()
+            mask = rng.random(self.mask_shape) * (rng.random(self.mask_shape) < density)
+            mask.flat[rng.integers(mask.size)] = rng.random()
         return {"transmission": torch.from_numpy(mask)}
 
     def psf(self, parameters: Parameters) -> Tensor:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from calibrate import PhotonbitsError
-from mi_eval.systems.optics import capped_simplex, convolve
+from mi_eval.systems.optics import budget_tangent, capped_simplex, convolve
 from mi_eval.systems.protocol import (
     FloatArray,
     ImagingSystem,
@@ -105,7 +105,8 @@ class KSpaceSampling(ImagingSystem):
         """Time at every location, or line, in readings; FFT order."""
         shape = (self.shape[0],) if self.by_lines else self.shape
         meaning = "time at a location of k-space, FFT order, in readings"
-        return (ParameterSpec("time", "readings", shape, 0.0, self.longest_time, 0.05 * self.longest_time, meaning),)
+        rate = 0.2 * min(self.scan_time / float(self._counts().sum()), self.longest_time)
+        return (ParameterSpec("time", "readings", shape, 0.0, self.longest_time, rate, meaning),)
 
     def limits(self) -> tuple[Limit, ...]:
         """Total scan time, and the longest at one location."""
@@ -133,14 +134,20 @@ class KSpaceSampling(ImagingSystem):
         counts = torch.from_numpy(self._counts())
         return {"time": _symmetric(capped_simplex(time, self.scan_time, self.longest_time, counts))}
 
+    def tangent(self, parameters: Parameters, gradient: Parameters) -> Parameters:
+        """Differences of worth per reading, symmetric."""
+        prices = torch.from_numpy(self._counts())
+        found = budget_tangent(parameters["time"], _symmetric(gradient["time"]), prices, self.longest_time)
+        return {"time": found}
+
     def _time(self, parameters: Parameters) -> Tensor:
         time = _symmetric(parameters["time"])
         return time[:, None].expand(self.shape) if self.by_lines else time
 
     def transfer(self, parameters: Parameters) -> Tensor:
-        """Square root of the time; where it is 0 its gradient is taken as finite."""
+        """Square root of the time, which is lifted by 1e-12 so that its gradient is finite where it is 0."""
         time = self._time(parameters)
-        return torch.sqrt(torch.clamp(time, min=1e-12)).to(torch.complex128)[None]
+        return torch.sqrt(time + 1e-12).to(torch.complex128)[None]
 
     def forward(self, objects: Tensor, parameters: Parameters) -> Tensor:
         """Whitened images."""

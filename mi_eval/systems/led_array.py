@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from calibrate import PhotonbitsError
-from mi_eval.systems.optics import capped_simplex, check_pupil, pupil_grid
+from mi_eval.systems.optics import budget_tangent, capped_simplex, check_pupil, pupil_grid
 from mi_eval.systems.protocol import (
     FloatArray,
     ImagingSystem,
@@ -140,6 +140,13 @@ class LedArray(ImagingSystem):
         if float(power.sum()) > self.power:
             power = capped_simplex(power, self.power, self.power)
         return {"diode_power": power}
+
+    def tangent(self, parameters: Parameters, gradient: Parameters) -> Parameters:
+        """Differences of worth, once the power is used up."""
+        power, slope = parameters["diode_power"], gradient["diode_power"]
+        if float(power.sum()) >= self.power * (1 - 1e-6):
+            slope = budget_tangent(power, slope, torch.ones_like(power), self.power)
+        return {"diode_power": slope}
 
     def forward(self, objects: Tensor, parameters: Parameters) -> Tensor:
         """Intensities under each diode, added with their powers."""

@@ -81,6 +81,19 @@ def shifted_picture(psf: Tensor, half: int = 16) -> FloatArray:
     return centred[max(row - half, 0) : row + half, max(column - half, 0) : column + half]
 
 
+def budget_tangent(values: Tensor, gradient: Tensor, prices: Tensor, cap: float) -> Tensor:
+    """Gradient less the worth of the budget itself, lambda times the prices; as it is where spending less pays.
+
+    At an optimum under sum(prices * values) = budget the entries between 0 and the cap have gradient lambda * price.
+    """
+    free = (values > 0) & (values < cap)
+    spent = torch.where(free, prices * values, 0.0).sum()
+    if float(spent) <= 0:
+        return gradient
+    worth = torch.where(free, gradient * values, 0.0).sum() / spent
+    return gradient - torch.clamp(worth, min=0.0) * prices
+
+
 def capped_simplex(values: Tensor, total: float, cap: float, weights: Tensor | None = None) -> Tensor:
     """Nearest point to ``values`` with entries in [0, cap] whose (weighted) sum is ``total``: water level by bisection.
 

@@ -151,6 +151,14 @@ class PhaseMask(ImagingSystem):
         size = torch.sqrt((waves**2).sum())
         return {"zernike_waves": waves * torch.clamp(self.largest_phase_waves / torch.clamp(size, min=1e-12), max=1.0)}
 
+    def tangent(self, parameters: Parameters, gradient: Parameters) -> Parameters:
+        """Along the sphere of the largest phase, once it is reached and the gradient points outwards."""
+        waves, slope = parameters["zernike_waves"], gradient["zernike_waves"]
+        square, along = (waves**2).sum(), (waves * slope).sum()
+        if float(square) >= self.largest_phase_waves**2 * (1 - 1e-6) and float(along) > 0:
+            slope = slope - waves * along / square
+        return {"zernike_waves": slope}
+
     def _grid(self) -> tuple[int, float, FloatArray, FloatArray]:
         """Oversampling, fine pitch, and normalised radius and angle of the pupil's frequencies."""
         every = oversampling(self.pixel_um, 2 * self._pupil_radius_per_um)

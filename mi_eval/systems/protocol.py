@@ -113,6 +113,14 @@ class ImagingSystem(ABC):
             for spec in self.specs()
         }
 
+    def tangent(self, parameters: Parameters, gradient: Parameters) -> Parameters:
+        """The gradient less what only pushes against a limit that is used up; here the gradient itself.
+
+        An optimiser that scales every entry by itself, as Adam does, needs this wherever a limit ties entries together:
+        on a budget that is spent all entries want to grow, and only their differences say where it should go.
+        """
+        return gradient
+
     def transfer(self, parameters: Parameters) -> Tensor | None:
         """Transfer function (planes, height, width), complex, of a system that shifts frames with objects; else None.
 

@@ -1,0 +1,176 @@
+"""The audit: information in simulated raw frames of a design, by an estimator that the optimiser never saw."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate import PhotonbitsError
+from mi_eval.design.determinism import deterministic_torch
+from mi_eval.design.problem import DesignProblem
+from mi_eval.estimate import estimate_information
+from mi_eval.systems import SystemDesign
+from mi_eval.torch_extra import torch
+
+FloatArray = NDArray[np.float64]
+
+_CHUNK = 256
+_MOST_ABOVE_WELL = 1e-3
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """How a design is audited.
+
+    Parameters
+    ----------
+    frames : int
+        Simulated frames, of objects that the optimiser did not see.
+    patch_size : int
+        Of `mi_eval.estimate_information`.
+    seed : int
+        Of objects, noise and estimate.
+    """
+
+    frames: int = 1500
+    patch_size: int = 8
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.frames < 32:
+            raise PhotonbitsError(f"{self.frames} frames for the audit", legal="32 or more")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What simulated frames of a design say.
+
+    Parameters
+    ----------
+    value, std, ci95
+        Information, bits per pixel, of `mi_eval.estimate_information` on the frames: held-out code length under
+        several density families, less the noise entropy of the sensor's exact model.
+    upper_bound_bits_per_pixel : float
+    closed_form_bits_per_pixel : float or None
+        Exact, for Gaussian objects and noise through a transfer function, at the same patch size.
+    mean_light_e : float
+        Light that reached a pixel; for signed frames their root-mean-square value.
+    high_charge_e, above_full_well_fraction : float
+        Charge exceeded by one pixel in a thousand; share of pixels above the full well (0 without one).
+    density_models : tuple of str
+        Families with a weight above 1 %, heaviest first.
+    warnings : tuple of (code, message)
+    frames, patch_size, seed : int
+    cpu_seconds : float
+    """
+
+    value: float
+    std: float
+    ci95: tuple[float, float]
+    upper_bound_bits_per_pixel: float
+    closed_form_bits_per_pixel: float | None
+    mean_light_e: float
+    high_charge_e: float
+    above_full_well_fraction: float
+    density_models: tuple[str, ...]
+    warnings: tuple[tuple[str, str], ...]
+    frames: int
+    patch_size: int
+    seed: int
+    cpu_seconds: float
+
+    def to_dict(self, *, timed: bool = True) -> dict[str, Any]:
+        """Plain values for JSON."""
+        out = asdict(self)
+        out["ci95"] = list(self.ci95)
+        out["density_models"] = list(self.density_models)
+        out["warnings"] = [{"code": code, "message": message} for code, message in self.warnings]
+        if not timed:
+            del out["cpu_seconds"]
+        return out
+
+    @property
+    def keeps_full_well(self) -> bool:
+        """Whether at most one pixel in a thousand exceeds the full well."""
+        return self.above_full_well_fraction <= _MOST_ABOVE_WELL
+
+
+def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSettings | None = None) -> Audit:
+    """Audit a design: simulate raw frames of new objects, and estimate their information.
+
+    Parameters
+    ----------
+    design : SystemDesign
+    problem : DesignProblem
+        Objects, light and sensor; ``design.system`` is what images them.
+    settings : AuditSettings, optional
+    """
+    settings = settings or AuditSettings()
+    began = time.process_time()
+    frames, charge = simulate_frames(design, problem, settings.frames, settings.seed)
+    estimate = estimate_information(
+        frames, problem.noise_model, patch_size=settings.patch_size, seed=settings.seed, deterministic=True
+    )
+    information = estimate.mutual_information_bits_per_pixel
+    well = problem.full_well_e
+    heavy = sorted((m for m in estimate.models if m.weight > 0.01), key=lambda m: -m.weight)
+    signed = design.system.signed
+    return Audit(
+        value=information.value,
+        std=information.std,
+        ci95=information.ci95,
+        upper_bound_bits_per_pixel=estimate.upper_bound_bits_per_pixel,
+        closed_form_bits_per_pixel=closed_form_bits(design, problem, settings.patch_size),
+        mean_light_e=float(np.sqrt(np.mean(charge**2))) if signed else float(charge.mean()),
+        high_charge_e=float(np.quantile(charge, 0.999)),
+        above_full_well_fraction=0.0 if well is None else float(np.mean(charge > well)),
+        density_models=tuple(m.name for m in heavy),
+        warnings=tuple((w.code, w.message) for w in estimate.warnings if w.code not in ("not_measured", "no_maps")),
+        frames=settings.frames,
+        patch_size=settings.patch_size,
+        seed=settings.seed,
+        cpu_seconds=time.process_time() - began,
+    )
+
+
+def simulate_frames(
+    design: SystemDesign, problem: DesignProblem, n_frames: int, seed: int
+) -> tuple[NDArray[np.generic], FloatArray]:
+    """Raw frames of a design and the charge behind them, (n_frames, height, width), by the numpy noise model."""
+    rng = np.random.default_rng([seed, 31])
+    charges = []
+    with deterministic_torch(), torch.no_grad():
+        parameters = design.tensors()
+        for first in range(0, n_frames, _CHUNK):
+            objects = problem.draw(min(_CHUNK, n_frames - first), rng)
+            design.system.check_objects(objects)
+            light = design.system.forward(objects, parameters)
+            charges.append(problem.channel.charge_e(light, problem.exposure_s).numpy())
+    charge = np.concatenate(charges)
+    return problem.noise_model.sample(charge, rng), charge
+
+
+def closed_form_bits(design: SystemDesign, problem: DesignProblem, patch_size: int) -> float | None:
+    """Exact information of a patch, bits per pixel, where objects and noise are Gaussian; else None.
+
+    Written in numpy from the covariance in space, apart from the optimiser's surrogates.
+    """
+    spectrum = problem.known_spectrum()
+    camera = problem.noise_model.camera
+    with torch.no_grad():
+        transfer = design.system.transfer(design.tensors())
+    linear = camera.kind == "gaussian" and camera.response.is_linear and problem.objects.signed
+    if spectrum is None or transfer is None or not linear:
+        return None
+    power = np.sum(np.abs(transfer.numpy()) ** 2, axis=0) * spectrum
+    covariance = np.fft.ifft2(power).real
+    row, column = np.divmod(np.arange(patch_size**2), patch_size)
+    matrix = covariance[np.subtract.outer(row, row), np.subtract.outer(column, column)]
+    gain = float(camera.system_gain_dn_per_e)
+    noise = float(camera.read_noise_e) ** 2 + (0.0 if camera.bit_depth is None else 1 / 12 / gain**2)
+    _, nats = np.linalg.slogdet(np.eye(patch_size**2) + matrix / noise)
+    return float(nats / (2 * np.log(2) * patch_size**2))

@@ -1,0 +1,49 @@
+"""Restarts on a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from calibrate import PhotonbitsError
+from mi_eval.design.ascent import AscentState
+from mi_eval.design.optimise import Mapper
+
+_TIMEOUT_S = 20
+
+
+@contextmanager
+def cluster_mapper(address: str) -> Iterator[Mapper]:
+    """A map that runs one restart a task on the cluster of a scheduler's address.
+
+    Workers need the same versions of photonbits and torch.
+
+    Raises
+    ------
+    PhotonbitsError
+        If dask is not installed, or the scheduler does not answer.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise PhotonbitsError(
+            "dask is not installed, which --cluster needs",
+            remedy='Install it with pip install "photonbits[cluster]"',
+        ) from error
+    try:
+        client_class: Any = distributed.Client
+        client = client_class(address, timeout=_TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise PhotonbitsError(
+            f"no Dask scheduler answers at {address}", legal="an address as tcp://host:8786"
+        ) from error
+
+    def run(function: Callable[[int], AscentState], numbers: Sequence[int]) -> Iterable[AscentState]:
+        found: list[AscentState] = client.gather(client.map(function, list(numbers), pure=False))
+        return found
+
+    try:
+        yield run
+    finally:
+        client.close()

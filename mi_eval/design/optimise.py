@@ -1,0 +1,249 @@
+"""optimise(): from a design problem to an audited design."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from calibrate import PhotonbitsError
+from calibrate.plumbing.progress import track
+from mi_eval.design.ascent import AscentState, ascend, begin, start_of
+from mi_eval.design.audit import Audit, AuditSettings, audit_design
+from mi_eval.design.checkpoint import Checkpoint
+from mi_eval.design.determinism import deterministic_torch
+from mi_eval.design.objectives import Objective, make_objective
+from mi_eval.design.problem import DesignProblem
+from mi_eval.design.result import DesignResult, Restart
+from mi_eval.systems import SystemDesign
+from mi_eval.torch_extra import torch
+
+#: Runs one function on every number, in any order; the cluster's map, or the built-in one.
+Mapper = Callable[[Callable[[int], AscentState], Sequence[int]], Iterable[AscentState]]
+
+_OTHER_OBJECTS = 1_000_003  # added to the seed for objects that the optimiser does not see
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """How a design is looked for.
+
+    Parameters
+    ----------
+    objective : {"spectral", "full"}
+    steps, restarts : int
+        Steps of each ascent; the first restart begins at the conventional design, the others at random.
+    learning_rate : float
+        Times the rate of each parameter: the size of the first step.
+    objects : int
+        Objects that the surrogate is measured on.
+    patch_size : int
+        Of the full objective.
+    seed : int
+    """
+
+    objective: str = "spectral"
+    steps: int = 300
+    restarts: int = 3
+    learning_rate: float = 1.0
+    objects: int = 512
+    patch_size: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.restarts < 1 or not self.learning_rate > 0 or self.seed < 0:
+            raise PhotonbitsError(
+                f"steps {self.steps}, restarts {self.restarts}, learning_rate {self.learning_rate}, seed {self.seed}",
+                legal="steps 0 or more, restarts 1 or more, learning_rate above 0, seed 0 or more",
+            )
+
+    def objective_for(self, problem: DesignProblem, seed: int) -> Objective:
+        """The surrogate on the objects of a seed."""
+        return make_objective(problem, self.objective, n_objects=self.objects, seed=seed, patch_size=self.patch_size)
+
+
+def optimise(
+    problem: DesignProblem,
+    settings: OptimiserSettings | None = None,
+    *,
+    audit: AuditSettings | None = None,
+    start: SystemDesign | None = None,
+    checkpoint: Path | None = None,
+    mapper: Mapper | None = None,
+) -> DesignResult:
+    """Design a system that carries more information, and audit it beside the conventional one.
+
+    Parameters
+    ----------
+    problem : DesignProblem
+    settings : OptimiserSettings, optional
+    audit : AuditSettings or None
+        None leaves the audit out.
+    start : SystemDesign, optional
+        Stands in for the conventional design: with ``steps=0`` it is re-scored as it is.
+    checkpoint : Path, optional
+        File that a stopped run is resumed from, and that this run leaves.
+    mapper : callable, optional
+        Runs restarts elsewhere; without checkpoints.
+
+    Notes
+    -----
+    The same problem, settings and versions give the same bits on one machine: one thread, deterministic
+    algorithms, seeded generators of their own. The caller's torch settings come back afterwards.
+
+    Raises
+    ------
+    PhotonbitsError
+        If settings and problem do not fit, or a checkpoint belongs to another run.
+    """
+    settings = settings or OptimiserSettings()
+    system = problem.system
+    if start is not None and start.system != system:
+        raise PhotonbitsError("a start of another system", legal="the same name and fields")
+    began = time.process_time()
+    with deterministic_torch():
+        objective = settings.objective_for(problem, settings.seed)
+        before = start or SystemDesign.of(system, system.start("conventional", _no_rng()))
+        spent = 0.0
+        if start is not None and settings.steps == 0:
+            states = [_as_it_is(start, objective)]
+        elif mapper is not None:
+            if checkpoint is not None:
+                raise PhotonbitsError("checkpoints of restarts that run on a cluster", legal="one or the other")
+            states = sorted(
+                mapper(_RemoteRestart(problem, settings, start), range(settings.restarts)), key=lambda s: s.index
+            )
+        else:
+            states, spent = _here(problem, settings, objective, start, checkpoint)
+        best = max(states, key=lambda s: s.best_value)
+        after = SystemDesign(system, best.best)
+        other = settings.objective_for(problem, settings.seed + _OTHER_OBJECTS)
+        values = [_bits(o, design) for o in (objective, other) for design in (before, after)]
+        seconds = spent + time.process_time() - began
+    audits: list[Audit | None] = [None, None]
+    if audit is not None:
+        audits = [audit_design(design, problem, audit) for design in track((before, after), "Auditing designs")]
+    return DesignResult(
+        problem=problem,
+        before=before,
+        after=after,
+        surrogate_before=values[0],
+        surrogate_after=values[1],
+        fresh_before=values[2],
+        fresh_after=values[3],
+        audit_before=audits[0],
+        audit_after=audits[1],
+        restarts=tuple(
+            Restart(
+                s.index, "given" if start is not None and s.index == 0 else start_of(s.index), s.best_value, s.curve
+            )
+            for s in states
+        ),
+        settings=asdict(settings),
+        cpu_seconds=seconds,
+        peak_memory_mb=_peak_memory_mb(),
+    )
+
+
+def run_digest(problem: DesignProblem, settings: OptimiserSettings, start: SystemDesign | None) -> str:
+    """SHA-256 of everything that decides a run."""
+    content: dict[str, Any] = {
+        "system": [problem.system.name, problem.system.constants()],
+        "objects": problem.objects.to_dict(),
+        "light": [problem.mean_light_e, problem.rms_e, problem.full_well_e, problem.exposure_s],
+        "noise": problem.noise_model.document.model_dump(mode="json"),
+        "settings": asdict(settings),
+        "start": None if start is None else hashlib.sha256(start.to_bytes()).hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _RemoteRestart:
+    """One restart by its number; travels to a worker whole."""
+
+    problem: DesignProblem
+    settings: OptimiserSettings
+    start: SystemDesign | None
+
+    def __call__(self, index: int) -> AscentState:
+        with deterministic_torch():
+            objective = self.settings.objective_for(self.problem, self.settings.seed)
+            state = _first(self.problem, self.settings, self.start, index)
+            return ascend(
+                self.problem.system,
+                objective,
+                state,
+                steps=self.settings.steps,
+                learning_rate=self.settings.learning_rate,
+            )
+
+
+def _here(
+    problem: DesignProblem,
+    settings: OptimiserSettings,
+    objective: Objective,
+    start: SystemDesign | None,
+    path: Path | None,
+) -> tuple[list[AscentState], float]:
+    """Restarts one after the other, resumed and saved; and the CPU seconds of earlier runs."""
+    began = time.process_time()
+    held = Checkpoint(run_digest(problem, settings, start), {})
+    if path is not None:
+        held = Checkpoint.load(path, held.digest)
+    spent = held.cpu_seconds
+    states = []
+    for index in track(range(settings.restarts), "Ascending"):
+
+        def save(state: AscentState) -> None:
+            nonlocal held
+            held = held.with_state(state, spent + time.process_time() - began)
+            if path is not None:
+                held.save(path)
+
+        state = held.states.get(index) or _first(problem, settings, start, index)
+        states.append(
+            ascend(
+                problem.system,
+                objective,
+                state,
+                steps=settings.steps,
+                learning_rate=settings.learning_rate,
+                save=save,
+            )
+        )
+    return states, spent
+
+
+def _first(problem: DesignProblem, settings: OptimiserSettings, start: SystemDesign | None, index: int) -> AscentState:
+    state = begin(problem.system, settings.seed, index)
+    if start is None or index > 0:
+        return state
+    return AscentState(0, 0, start.parameters, state.first_moment, state.second_moment, start.parameters, -1e300, ())
+
+
+def _as_it_is(start: SystemDesign, objective: Objective) -> AscentState:
+    zeros: dict[str, Any] = {}
+    return AscentState(0, 0, start.parameters, zeros, zeros, start.parameters, _bits(objective, start), ())
+
+
+def _bits(objective: Objective, design: SystemDesign) -> float:
+    with torch.no_grad():
+        return float(objective.bits(design.tensors()))
+
+
+def _no_rng() -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0)
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)

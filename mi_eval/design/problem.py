@@ -1,0 +1,129 @@
+"""What a design is for: a system, its objects, its sensor and its light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate import NoiseModel, PhotonbitsError
+from mi_eval.channel import Channel
+from mi_eval.objects import ObjectPrior
+from mi_eval.systems import ImagingSystem
+from mi_eval.torch_extra import Tensor, torch
+
+FloatArray = NDArray[np.float64]
+
+#: Fixes the scale of the light, whatever the seed of a run: the population has one mean.
+_SCALE_SEED = 20_031
+_SCALE_OBJECTS = 1024
+
+
+@lru_cache(maxsize=64)
+def _population(objects: ObjectPrior, shape: tuple[int, int, int]) -> tuple[float, float]:
+    """Mean of a point, all planes together, and standard deviation about the mean object."""
+    values = objects.sample(_SCALE_OBJECTS, shape, np.random.default_rng(_SCALE_SEED))
+    return float(values.sum(axis=1).mean()), float(np.std(values - values.mean(axis=0)))
+
+
+@dataclass(frozen=True)
+class DesignProblem:
+    """A system under a light budget, with its sensor and the objects it is for.
+
+    Parameters
+    ----------
+    system : ImagingSystem
+    objects : ObjectPrior
+    noise_model : NoiseModel
+        Kind ``gaussian`` for systems that measure signed values.
+    mean_light_e : float or None
+        Light budget: electrons per pixel that the mean object sends to the sensor through the open system, all planes
+        together, in one exposure. Systems of relative objects have a budget of their own and take None.
+    rms_e : float or None
+        For signed objects: their root-mean-square value.
+    full_well_e : float or None
+        Charge that no pixel should exceed; by default that of the noise model, None where it has none.
+    exposure_s : float
+        For the dark charge.
+
+    Raises
+    ------
+    PhotonbitsError
+        If the light is not stated, or system, objects and noise do not fit together.
+    """
+
+    system: ImagingSystem
+    objects: ObjectPrior
+    noise_model: NoiseModel
+    mean_light_e: float | None = None
+    rms_e: float | None = None
+    full_well_e: float | None = None
+    exposure_s: float = 0.0
+    channel: Channel = field(init=False, repr=False, compare=False)
+    _scale: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channel", Channel(self.noise_model, maps=False))
+        if self.full_well_e is None:
+            object.__setattr__(self, "full_well_e", None if self.system.signed else self.channel.full_well_e)
+        wanted = self.system.objects_are
+        if wanted == "signed" and not self.channel.signed:
+            raise PhotonbitsError(
+                f"system {self.system.name} measures signed values, noise of kind {self.channel.kind}",
+                legal="kind gaussian",
+            )
+        budgets = {"mean_light_e": self.mean_light_e, "rms_e": self.rms_e}
+        needed = {"light": "mean_light_e", "signed": "rms_e", "relative": None}[wanted]
+        for name, value in budgets.items():
+            if name != needed and value is not None:
+                raise PhotonbitsError(f"{name} {value:g} with system {self.system.name}", legal=f"{needed} instead")
+            if name == needed and (value is None or not (np.isfinite(value) and value > 0)):
+                raise PhotonbitsError(
+                    f"{name} is {value}",
+                    legal="electrons above 0",
+                    remedy="State how much light there is: a design without its light budget means nothing",
+                )
+        if self.objects.signed and wanted != "signed":
+            raise PhotonbitsError(
+                f"signed objects {self.objects.kind} with system {self.system.name}", legal="objects of light"
+            )
+        object.__setattr__(self, "_scale", self._find_scale())
+
+    def _find_scale(self) -> float:
+        if self.system.objects_are == "relative":
+            return 1.0
+        if self.rms_e is not None:
+            return self.rms_e if self.objects.signed else self.rms_e / self._population()[1]
+        mean = self._population()[0]
+        if not mean > 0:
+            raise PhotonbitsError(f"objects {self.objects.kind} without light", legal="a mean above 0")
+        assert self.mean_light_e is not None
+        return self.mean_light_e / mean
+
+    def _population(self) -> tuple[float, float]:
+        return _population(self.objects, self.system.object_shape)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Tensor:
+        """Objects in the system's own units, (n, planes, height, width)."""
+        values = self._scale * self.objects.sample(n, self.system.object_shape, rng)
+        return torch.from_numpy(np.ascontiguousarray(values))
+
+    def known_spectrum(self) -> FloatArray | None:
+        """Power spectrum of one plane of the objects, (height, width), electrons squared, where it is known."""
+        relative = self.objects.spectrum(self.system.object_shape)
+        return None if relative is None else self._scale**2 * relative
+
+    @property
+    def flags(self) -> tuple[tuple[str, str], ...]:
+        """Limits that are missing, as (code, sentence)."""
+        if self.system.signed or self.full_well_e is not None:
+            return ()
+        return (
+            (
+                "no_full_well",
+                "Neither the sensor nor the limits state a full well: nothing keeps the light of this design from "
+                "saturating a real sensor.",
+            ),
+        )

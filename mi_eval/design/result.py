@@ -1,0 +1,197 @@
+"""What a design run found, and design.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from calibrate import __version__
+from mi_eval.design.audit import Audit
+from mi_eval.design.problem import DesignProblem
+from mi_eval.systems import SystemDesign
+
+SCHEMA = "photonbits/design-result"
+_ACTIVE_SHARE = 0.999
+
+
+@dataclass(frozen=True)
+class LimitCheck:
+    """A physical limit, how much of it a design uses, and whether it binds."""
+
+    name: str
+    value: float
+    used: float
+    unit: str
+    meaning: str
+    active: bool
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Restart:
+    """One ascent: where it began, what the surrogate reached, and how it got there."""
+
+    index: int
+    start: str
+    bits_per_pixel: float
+    curve: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class DesignResult:
+    """A design beside the conventional one, with the audit of both.
+
+    Parameters
+    ----------
+    problem : DesignProblem
+    before, after : SystemDesign
+        The conventional design and the best of all restarts.
+    surrogate_before, surrogate_after : float
+        What the optimiser maximised, bits per pixel.
+    fresh_before, fresh_after : float
+        The same on objects that the optimiser did not see.
+    audit_before, audit_after : Audit or None
+    restarts : tuple of Restart
+    settings : dict
+        Of the optimiser, seed included.
+    cpu_seconds, peak_memory_mb : float
+        Of the optimisation; the memory is the process's peak.
+    """
+
+    problem: DesignProblem
+    before: SystemDesign
+    after: SystemDesign
+    surrogate_before: float
+    surrogate_after: float
+    fresh_before: float
+    fresh_after: float
+    audit_before: Audit | None
+    audit_after: Audit | None
+    restarts: tuple[Restart, ...]
+    settings: dict[str, Any]
+    cpu_seconds: float
+    peak_memory_mb: float
+
+    def gain(self) -> tuple[float, float, tuple[float, float]] | None:
+        """Audited information gained: bits per pixel, standard error, 95 % interval; None without an audit."""
+        if self.audit_before is None or self.audit_after is None:
+            return None
+        value = self.audit_after.value - self.audit_before.value
+        std = float(np.hypot(self.audit_after.std, self.audit_before.std))
+        low = self.audit_after.ci95[0] - self.audit_after.value, self.audit_before.ci95[1] - self.audit_before.value
+        high = self.audit_after.ci95[1] - self.audit_after.value, self.audit_before.ci95[0] - self.audit_before.value
+        # Reaches of independent intervals in quadrature.
+        return value, std, (value - float(np.hypot(*low)), value + float(np.hypot(*high)))
+
+    def limit_checks(self) -> tuple[LimitCheck, ...]:
+        """Every limit of the system, and full well and light where there is an audit."""
+        used = self.after.system.usage(self.after.tensors())
+        checks = [
+            LimitCheck(
+                limit.name,
+                limit.value,
+                used[limit.name],
+                limit.unit,
+                limit.meaning,
+                active=used[limit.name] >= _ACTIVE_SHARE * limit.value,
+                kept=used[limit.name] <= limit.value * (1 + 1e-9),
+            )
+            for limit in self.after.system.limits()
+        ]
+        audit, budget, well = self.audit_after, self.problem.mean_light_e, self.problem.full_well_e
+        if audit is not None and budget is not None:
+            light = audit.mean_light_e - self._dark_e()
+            meaning = "mean light on a pixel against that of the open system"
+            kept = light <= budget * 1.05  # the audit's objects are a sample
+            checks.append(LimitCheck("light", budget, light, "e-", meaning, light >= 0.98 * budget, kept))
+        if audit is not None and well is not None:
+            meaning = "charge that one pixel in a thousand exceeds"
+            high = audit.high_charge_e
+            checks.append(LimitCheck("full_well", well, high, "e-", meaning, high >= 0.9 * well, audit.keeps_full_well))
+        return tuple(checks)
+
+    def _dark_e(self) -> float:
+        entry = self.problem.noise_model.parameter("dark_current_e_per_s")
+        return 0.0 if entry is None else entry.value * self.problem.exposure_s
+
+    def flags(self) -> tuple[tuple[str, str], ...]:
+        """Doubts about the design, as (code, sentence)."""
+        found = list(self.problem.flags)
+        for check in self.limit_checks():
+            if not check.kept:
+                text = f"The design uses {check.used:.4g} {check.unit} of {check.name}; the limit is {check.value:.4g}."
+                found.append((f"{check.name}_exceeded", text))
+        gain = self.gain()
+        if gain is not None and gain[2][0] <= 0:
+            text = (
+                f"The audit does not show a gain: {gain[0]:+.4f} bit per pixel, 95 % interval {gain[2][0]:+.4f} to "
+                f"{gain[2][1]:+.4f}."
+            )
+            found.append(("no_gain", text))
+        if self.surrogate_after - self.fresh_after > 0.02:
+            text = (
+                f"On new objects the surrogate falls from {self.surrogate_after:.4f} to {self.fresh_after:.4f} bit per "
+                "pixel: the design has learned the objects by heart. Use more of them."
+            )
+            found.append(("overfitted", text))
+        return tuple(found)
+
+    def to_dict(self, *, timed: bool = True) -> dict[str, Any]:
+        """The content of design.json."""
+        problem, system = self.problem, self.after.system
+        gain = self.gain()
+        out: dict[str, Any] = {
+            "schema": SCHEMA,
+            "schema_version": 1,
+            "system": {"name": system.name, "title": system.title, "fields": system.constants()},
+            "objects": {**problem.objects.to_dict(), "description": problem.objects.describe()},
+            "light": {
+                "mean_light_e": problem.mean_light_e,
+                "rms_e": problem.rms_e,
+                "full_well_e": problem.full_well_e,
+                "exposure_s": problem.exposure_s,
+            },
+            "noise_model": {
+                "kind": problem.noise_model.camera.kind,
+                "path": None if problem.noise_model.path is None else problem.noise_model.path.name,
+                "sha256": problem.noise_model.sha256,
+            },
+            "optimiser": dict(self.settings),
+            "conventional": system.conventional,
+            "parameters": [
+                {
+                    "name": spec.name,
+                    "unit": spec.unit,
+                    "shape": list(spec.shape),
+                    "lowest": float(np.min(self.after.parameters[spec.name])),
+                    "highest": float(np.max(self.after.parameters[spec.name])),
+                    "meaning": spec.meaning,
+                }
+                for spec in system.specs()
+            ],
+            "surrogate_bits_per_pixel": {
+                "before": self.surrogate_before,
+                "after": self.surrogate_after,
+                "before_on_new_objects": self.fresh_before,
+                "after_on_new_objects": self.fresh_after,
+            },
+            "audit": {
+                "before": None if self.audit_before is None else self.audit_before.to_dict(timed=timed),
+                "after": None if self.audit_after is None else self.audit_after.to_dict(timed=timed),
+                "gain_bits_per_pixel": None
+                if gain is None
+                else {"value": gain[0], "std": gain[1], "ci95": list(gain[2])},
+            },
+            "restarts": [
+                {"index": r.index, "start": r.start, "bits_per_pixel": r.bits_per_pixel, "curve": list(r.curve)}
+                for r in self.restarts
+            ],
+            "limits": [vars(check) for check in self.limit_checks()],
+            "flags": [{"code": code, "message": message} for code, message in self.flags()],
+            "version": __version__,
+        }
+        if timed:
+            out["cost"] = {"cpu_seconds": self.cpu_seconds, "peak_memory_mb": self.peak_memory_mb}
+        return out

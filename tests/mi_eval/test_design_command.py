@@ -1,0 +1,126 @@
+"""mi-eval design: outputs, examples, errors in one line, the cluster."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from page_check import checked
+
+from calibrate import NoiseModel
+from mi_eval.cli import main
+from mi_eval.design import load_config
+from mi_eval.systems import SYSTEM_NAMES, SystemDesign
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "docs" / "examples" / "design").glob("*.yaml"))
+SMALL = """
+system: {name: coded_aperture, shape: [12, 12], mask_shape: [3, 3]}
+objects: {kind: stars, per_frame: 12, background: 0.05}
+noise: sensor.yaml
+light: {mean_light_e: 300}
+optimiser: {objective: full, patch_size: 4, objects: 64, steps: 12, restarts: 2, seed: 3}
+audit: {frames: 60, patch_size: 4}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=2.0, offset_dn=100.0, bit_depth=12).save(
+        tmp_path / "sensor.yaml"
+    )
+    (tmp_path / "config.yaml").write_text(SMALL)
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["design", *map(str, arguments)])
+
+
+def test_a_run_writes_design_and_report(folder):
+    out = folder / "out"
+    done = run(folder / "config.yaml", "-o", out, "--json", "--deterministic")
+    assert done.exit_code == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert content == json.loads((out / "design.json").read_text())
+    assert content["noise_model"]["path"] == "sensor.yaml" and content["noise_model"]["sha256"]
+    assert content["surrogate_bits_per_pixel"]["after"] >= content["surrogate_bits_per_pixel"]["before"]
+    assert sorted(path.name for path in out.iterdir()) == ["design.json", "design.npz", "report.html"]
+    design = SystemDesign.load(out / "design.npz")
+    assert design.system.mask_shape == (3, 3)
+    page = checked((out / "report.html").read_text())
+    for word in ("Limits", "full_well", "Restarts", "Stars", "transmission", "Audit"):
+        assert word in page.text
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    refused = run(folder / "config.yaml", "-o", out)
+    assert refused.exit_code == 1 and refused.stdout == "" and "--force" in refused.stderr
+    again = run(folder / "config.yaml", "-o", out, "--force", "--deterministic")
+    assert again.exit_code == 0
+    assert "bit/px in the audit" in again.stdout and "full_well" in again.stdout
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+
+
+def test_restarts_run_on_a_cluster(folder):
+    distributed = pytest.importorskip("distributed")
+    text = SMALL.replace("audit: {frames: 60, patch_size: 4}", "audit: null")
+    (folder / "config.yaml").write_text(text)
+    here = run(folder / "config.yaml", "-o", folder / "here", "--json", "--deterministic")
+    assert here.exit_code == 0, here.stderr
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
+    ) as cluster:
+        there = run(
+            folder / "config.yaml", "-o", folder / "there", "--json", "--deterministic", "--cluster",
+            cluster.scheduler_address,
+        )  # fmt: skip
+    assert there.exit_code == 0, there.stderr
+    assert there.stdout == here.stdout
+    assert (folder / "there" / "design.npz").read_bytes() == (folder / "here" / "design.npz").read_bytes()
+
+
+def test_every_system_has_an_example_that_makes_a_problem():
+    names = set()
+    for path in EXAMPLES:
+        config = load_config(path)
+        problem = config.problem()
+        assert config.optimiser().steps > 0 and config.audit() is not None
+        assert problem.flags == ()
+        names.add(problem.system.name)
+    assert names == set(SYSTEM_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("light: {mean_light_e: 300}", "", "light budget"),
+        ("mask_shape: [3, 3]", "", "lacks mask_shape"),
+        ("name: coded_aperture", "name: prism", "coded_aperture"),
+        ("kind: stars", "kind: clouds", "beads"),
+        ("steps: 12", "stepps: 12", "unknown key"),
+        ("steps: 12", "steps: many", "optimiser.steps"),
+        ("noise: sensor.yaml", "noise: nowhere.yaml", "nowhere.yaml"),
+        ("objective: full", "objective: guess", "spectral"),
+        ("frames: 60, patch_size: 4", "frames: 60, patch_size: 40", "patch"),
+        ("system:", "system: [", "YAML"),
+    ],
+)
+def test_bad_configurations_end_in_one_line(folder, old, new, message):
+    assert old in SMALL
+    (folder / "config.yaml").write_text(SMALL.replace(old, new).replace("steps: 12", "steps: 1"))
+    done = run(folder / "config.yaml", "-o", folder / "out")
+    assert done.exit_code == 1 and done.stdout == ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+    assert len(errors) == 1 and message in errors[0]
+
+
+def test_missing_configurations_and_clusters(folder):
+    done = run(folder / "nothing.yaml", "-o", folder / "out")
+    assert done.exit_code == 1 and "no such file" in done.stderr
+    done = run(folder / "config.yaml", "-o", folder / "out", "--cluster", "nonsense://")
+    assert done.exit_code == 1 and "Dask scheduler" in done.stderr and done.stdout == ""
+
+
+def test_help_names_the_outputs():
+    done = run("-h")
+    assert done.exit_code == 0
+    assert "design.npz" in done.stdout and "--cluster" in done.stdout

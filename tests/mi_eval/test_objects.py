@@ -1,0 +1,108 @@
+"""Objects: what every prior keeps, and what each one is."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from calibrate import PhotonbitsError
+from mi_eval.objects import OBJECT_KINDS, GaussianTexture, ImageSet, Stars, make_prior
+from mi_eval.objects.sets import IMAGE_SETS
+
+SHAPE = (3, 20, 24)
+OPTIONS = {"images": {"name": "coins"}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", rng.integers(0, 4000, (40, 50)).astype(np.uint16))
+    Image.fromarray(rng.integers(0, 255, (30, 36, 3), dtype=np.uint8)).save(tmp_path / "b.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", OBJECT_KINDS)
+def test_contract(kind, folder):
+    """Shape, range, seeds, description, and back from plain values."""
+    options = {"path": str(folder)} if kind == "folder" else OPTIONS.get(kind, {})
+    prior = make_prior(kind, options)
+    drawn = prior.sample(12, SHAPE, np.random.default_rng(3))
+    assert drawn.shape == (12, *SHAPE) and drawn.dtype == np.float64 and np.isfinite(drawn).all()
+    assert np.array_equal(drawn, prior.sample(12, SHAPE, np.random.default_rng(3)))
+    assert not np.array_equal(drawn, prior.sample(12, SHAPE, np.random.default_rng(4)))
+    assert not np.array_equal(drawn[0], drawn[1])
+    if not prior.signed:
+        assert drawn.min() >= 0 and drawn.max() <= 1 and drawn.mean() > 0
+    assert prior.describe().endswith(".") and len(prior.describe().split()) >= 5
+    plain = prior.to_dict()
+    assert make_prior(plain.pop("kind"), plain) == prior
+
+
+@pytest.mark.parametrize("name", IMAGE_SETS)
+def test_image_sets_ship_inside_their_packages(name):
+    prior = ImageSet(name)
+    images = prior.images()
+    assert images and max(float(image.max()) for image in images) == 1.0
+    side = 16
+    assert prior.sample(4, (1, side, side), np.random.default_rng(0)).std() > 0.01
+
+
+def test_texture_has_its_spectrum():
+    prior = GaussianTexture(0.08, 1.2)
+    fields = prior.sample(4000, (1, 8, 10), np.random.default_rng(1))
+    found = np.mean(np.abs(np.fft.fft2(fields[:, 0])) ** 2, axis=0) / 80
+    expected = prior.spectrum((1, 8, 10))
+    assert expected.mean() == pytest.approx(1.0)
+    # Power of one mode scatters by 1 (complex) or sqrt 2 (real) of itself; 5 standard errors.
+    assert np.max(np.abs(found / expected - 1)) < 5 * np.sqrt(2 / 4000)
+
+
+def test_star_counts_follow_their_law():
+    prior = Stars(per_frame=30.0, slope=1.5)
+    drawn = prior.sample(400, (1, 64, 64), np.random.default_rng(2))
+    stars = drawn[drawn > 0]
+    assert stars.size / 400 == pytest.approx(30.0, rel=0.05)
+    faint = stars.min()
+    above = [np.mean(stars > faint * factor) for factor in (4.0, 16.0)]
+    assert above[0] / above[1] == pytest.approx(4**1.5, rel=0.15)
+
+
+def test_colour_photographs_spread_over_bands_and_grey_ones_take_one_plane():
+    colour = ImageSet("colour").sample(6, (6, 16, 16), np.random.default_rng(0))
+    assert np.all(colour.sum(axis=(2, 3)) > 0)
+    assert colour.sum(axis=1).max() <= 1
+    grey = ImageSet("coins").sample(6, (3, 16, 16), np.random.default_rng(0))
+    assert np.all((grey.sum(axis=(2, 3)) > 0).sum(axis=1) == 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("clouds", {}, "beads, cells"),
+        ("stars", {"number": 3}, "'number' is no field"),
+        ("images", {}, "lack name"),
+        ("images", {"name": "unicorns"}, "unicorns"),
+        ("cells", {"radius_px": -1.0}, "above 0"),
+        ("folder", {"path": "no/such/place"}, "no such folder"),
+    ],
+)
+def test_bad_objects_are_refused(kind, options, message):
+    with pytest.raises(PhotonbitsError, match=message):
+        make_prior(kind, options).sample(2, (1, 8, 8), np.random.default_rng(0))
+
+
+def test_objects_larger_than_the_images_are_refused():
+    with pytest.raises(PhotonbitsError, match="at most 25"):
+        ImageSet("faces").sample(1, (1, 32, 32), np.random.default_rng(0))
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    from mi_eval.objects import sets
+
+    sets._loaded.cache_clear()
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    with pytest.raises(PhotonbitsError, match=r"photonbits\[objects\]"):
+        ImageSet("camera").images()
+    sets._loaded.cache_clear()
