@@ -24,7 +24,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from calibrate import NoiseModel
-from mi_eval.design import DesignProblem, optimise, water_filling
+from mi_eval.design import DesignProblem, audit_design, optimise, water_filling
 from mi_eval.design.audit import AuditSettings
 from mi_eval.design.optimise import OptimiserSettings
 from mi_eval.objects import make_prior
@@ -45,7 +45,7 @@ def kernel_case(side: int, read_noise_e: float, seed: int, audit: AuditSettings 
     """One kernel design against its water-filling optimum."""
     problem = kernel_problem(side, read_noise_e)
     best = water_filling(problem.known_spectrum(), read_noise_e**2, problem.system.power)
-    result = optimise(problem, OptimiserSettings(steps=300, restarts=1, seed=seed), audit=audit)
+    result = optimise(problem, OptimiserSettings(steps=300, restarts=1, seed=seed))
     found: dict[str, Any] = {
         "side": side,
         "read_noise_e": read_noise_e,
@@ -56,11 +56,11 @@ def kernel_case(side: int, read_noise_e: float, seed: int, audit: AuditSettings 
         "dry_modes": float(np.mean(best.power == 0)),
         "cpu_s": result.cpu_seconds,
     }
-    if result.audit_after is not None:
-        found["audit"] = result.audit_after.value
-        found["audit_std"] = result.audit_after.std
-        found["closed_form"] = result.audit_after.closed_form_bits_per_pixel
-        found["audit_error"] = result.audit_after.value - result.audit_after.closed_form_bits_per_pixel
+    if audit is not None:
+        audited = audit_design(result.after, problem, audit)
+        found["audit"], found["audit_std"], found["audit_ci95"] = audited.value, audited.std, audited.ci95
+        found["closed_form"] = audited.closed_form_bits_per_pixel
+        found["audit_error"] = audited.value - audited.closed_form_bits_per_pixel
     return found
 
 
@@ -107,13 +107,13 @@ def multistart_optimum(problem: DesignProblem, n_objects: int, seed: int, starts
     return max(found), float(np.median(found))
 
 
-def mask_case(light_e: float, seed: int, starts: int, restarts: int) -> dict[str, Any]:
+def mask_case(light_e: float, seed: int, starts: int, restarts: int, steps: int = 200) -> dict[str, Any]:
     """One mask design against the multistart optimum."""
     problem, n_objects = mask_problem(light_e), 512
     began = time.process_time()
     best, median = multistart_optimum(problem, n_objects, seed, starts)
     reference_s = time.process_time() - began
-    settings = OptimiserSettings(steps=400, restarts=restarts, seed=seed, objects=n_objects)
+    settings = OptimiserSettings(steps=steps, restarts=restarts, seed=seed, objects=n_objects)
     result = optimise(problem, settings)
     mask = result.after.parameters["transmission"]
     return {
@@ -154,7 +154,7 @@ def main() -> None:
     print("mask: light_e seed  multistart (median)  share of it  conventional  open  CPU s (multistart)")
     for light_e in LIGHT_LEVELS_E:
         for seed in seeds:
-            case = mask_case(light_e, seed, starts=40, restarts=6)
+            case = mask_case(light_e, seed, starts=40, restarts=20)
             masks.append(case)
             print(
                 f"{light_e:6.0f} {seed:3d}  {case['multistart']:.5f} ({case['multistart_median']:.5f})  "

@@ -111,9 +111,10 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
     """
     settings = settings or AuditSettings()
     began = time.process_time()
-    frames, charge = simulate_frames(design, problem, settings.frames, settings.seed)
+    seen = simulate(design, problem, settings.frames, settings.seed)
+    charge = seen.charge_e
     estimate = estimate_information(
-        frames, problem.noise_model, patch_size=settings.patch_size, seed=settings.seed, deterministic=True
+        seen.frames, problem.noise_model, patch_size=settings.patch_size, seed=settings.seed, deterministic=True
     )
     information = estimate.mutual_information_bits_per_pixel
     well = problem.full_well_e
@@ -137,21 +138,42 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
     )
 
 
-def simulate_frames(
-    design: SystemDesign, problem: DesignProblem, n_frames: int, seed: int
-) -> tuple[NDArray[np.generic], FloatArray]:
-    """Raw frames of a design and the charge behind them, (n_frames, height, width), by the numpy noise model."""
+@dataclass(frozen=True)
+class Simulation:
+    """Objects, the charge they give, and raw frames: what a decoder is trained and tested on.
+
+    Parameters
+    ----------
+    objects : ndarray (n, planes, height, width)
+        In the system's units.
+    charge_e : ndarray (n, height, width)
+        Expected charge of every pixel, electrons.
+    frames : ndarray (n, height, width)
+        Codes, or real values without a bit depth.
+    """
+
+    objects: FloatArray
+    charge_e: FloatArray
+    frames: NDArray[np.generic]
+
+
+def simulate(design: SystemDesign, problem: DesignProblem, n_frames: int, seed: int) -> Simulation:
+    """Draw objects, image them with a design, and measure them with the numpy noise model.
+
+    The same seed draws the same objects, whatever the design, where its system takes objects of one shape.
+    """
     rng = np.random.default_rng([seed, 31])
-    charges = []
+    drawn, charges = [], []
     with deterministic_torch(), torch.no_grad():
         parameters = design.tensors()
         for first in range(0, n_frames, _CHUNK):
             objects = problem.draw(min(_CHUNK, n_frames - first), rng)
             design.system.check_objects(objects)
             light = design.system.forward(objects, parameters)
+            drawn.append(objects.numpy())
             charges.append(problem.channel.charge_e(light, problem.exposure_s).numpy())
     charge = np.concatenate(charges)
-    return problem.noise_model.sample(charge, rng), charge
+    return Simulation(np.concatenate(drawn), charge, problem.noise_model.sample(charge, rng))
 
 
 def closed_form_bits(design: SystemDesign, problem: DesignProblem, patch_size: int) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -65,7 +65,10 @@ class DesignProblem:
     _scale: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channel", Channel(self.noise_model, maps=False))
+        if self.noise_model.maps:
+            # A design is for every place on the sensor: the averages stand for all pixels.
+            object.__setattr__(self, "noise_model", replace(self.noise_model, maps=None))
+        object.__setattr__(self, "channel", Channel(self.noise_model))
         if self.full_well_e is None:
             object.__setattr__(self, "full_well_e", None if self.system.signed else self.channel.full_well_e)
         wanted = self.system.objects_are

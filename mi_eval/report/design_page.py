@@ -25,7 +25,7 @@ from calibrate.plumbing.html import (
     Table,
     render_page,
 )
-from mi_eval.design.audit import AuditSettings, simulate_frames
+from mi_eval.design.audit import AuditSettings, simulate
 from mi_eval.design.result import DesignResult
 
 FloatArray = NDArray[np.float64]
@@ -177,7 +177,7 @@ def _optics(result: DesignResult) -> tuple[Block, ...]:
 def _frames(result: DesignResult) -> tuple[Block, ...]:
     seed = AuditSettings().seed if result.audit_after is None else result.audit_after.seed
     charts = []
-    frames = [simulate_frames(d, result.problem, 1, seed)[0][0] for d in (result.before, result.after)]
+    frames = [simulate(d, result.problem, 1, seed).frames[0] for d in (result.before, result.after)]
     for key, word, frame in zip(("before", "after"), ("Conventional", "Designed"), frames, strict=True):
         image = np.asarray(frame, dtype=np.float64)
         norm = Normalize(*style.robust_limits(image))
