@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from calibrate.plumbing.tables import format_value_std as shown
+from calibrate.plumbing.tables import format_value_std
 from mi_eval.bounds import (
     example_denoiser,
     gaussian_noise_bound,
@@ -28,7 +28,7 @@ from mi_eval.truth.registry import make_source
 
 KNOWN = (
     ("pure-noise", 8, 500),
-    ("photons-2", 1 + 1, 2000),
+    ("photons-2", 2, 2000),
     ("photons-10", 2, 2000),
     ("templates-64-dim", 8, 2000),
     ("templates-64", 8, 1000),
@@ -38,6 +38,11 @@ KNOWN = (
     ("gaussian-field", 2, 2000),
     ("gaussian-field", 16, 2000),
 )
+
+
+def shown(value: float, std: float) -> str:
+    """A value with its standard error, where it has one worth the name."""
+    return f"{value:.4f}" if std < 1e-9 else format_value_std(value, std)
 
 
 def known(seed: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,14 @@ from mi_eval.edge.line import EdgeLine, first_line, refined_line
 from mi_eval.edge.locate import FEWEST_LINES
 from mi_eval.edge.noise import SideNoise, flat_rectangle, model_variance_e2, side_noise
 from mi_eval.edge.plane import Plane
-from mi_eval.edge.spread import EdgeSpread, edge_distances, edge_spread, rise_distance, smooth_slope
+from mi_eval.edge.spread import (
+    EdgeSpread,
+    edge_distances,
+    edge_spread,
+    finest_bins,
+    rise_distance,
+    smooth_slope,
+)
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -57,10 +64,14 @@ def lines_with_room(part: Plane) -> tuple[Plane, EdgeLine, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class EdgeFit:
-    """Line and spread function that agree with each other, on a part turned so that dark lies left."""
+    """Line and spread function that agree with each other, on a part turned so that dark lies left.
+
+    ``transformed`` is the spread function in bins as fine as the edge allows, for the MTF.
+    """
 
     line: EdgeLine
     spread: EdgeSpread
+    transformed: EdgeSpread
     distance_px: FloatArray
     dark_e: float
     bright_e: float
@@ -115,7 +126,12 @@ def fit_edge(part: Plane, line: EdgeLine) -> EdgeFit:
     checks.check_raw(sides, part)
     widened = max([1.0] + [side.ratio for side in sides.values() if side.ratio - 1 > 3 * side.ratio_std])
     spread = edge_spread(charge, usable, widened * variance, distance, window + 1.0)
-    return EdgeFit(line, spread, distance, dark_e, bright_e, rise, window, sides, warnings)
+    fine = edge_spread(
+        charge, usable, widened * variance, distance, window + 1.0, finest_bins(usable, distance, window + 1.0)
+    )
+    # Within a wide bin a steep edge varies by itself: raggedness is judged on the fine ones.
+    spread = replace(spread, residual_ratio=fine.residual_ratio)
+    return EdgeFit(line, spread, fine, distance, dark_e, bright_e, rise, window, sides, warnings)
 
 
 def _levels(charge: FloatArray, usable: BoolArray, distance: FloatArray, margin_px: float) -> tuple[float, float]:

@@ -110,9 +110,9 @@ def _measured(
 ) -> EdgeMeasurement:
     line, spread = fit.line, fit.spread
     blur = line.place_variance_px2 * float(np.mean(1 / (1 + line.slope**2)))
-    curve = transfer(spread, FREQUENCY, half_px=fit.window_px, extra_blur_px2=blur)
+    curve = transfer(fit.transformed, FREQUENCY, half_px=fit.window_px, extra_blur_px2=blur)
     mtf, std = curve.mtf, curve.mtf_std
-    fine = transfer(spread, np.arange(0, 1.0001, 0.0025), half_px=fit.window_px, extra_blur_px2=blur)
+    fine = transfer(fit.transformed, np.arange(0, 1.0001, 0.0025), half_px=fit.window_px, extra_blur_px2=blur)
     half, tenth = crossing(fine, 0.5), crossing(fine, 0.1)
     vpp_std_own = float(np.sqrt(sum(_level_variance(part, fit, name) for name in ("dark", "bright"))))
     vpp = fit.bright_e - fit.dark_e
@@ -210,7 +210,7 @@ def _capacities(
 ) -> tuple[tuple[AssumedSignalCapacity, ...], float]:
     """All forms against the model's noise, and against the measured spectrum where both sides have one."""
     frequency, edges = radial_grid()
-    curve = transfer(fit.spread, frequency, half_px=fit.window_px, extra_blur_px2=blur)
+    curve = transfer(fit.transformed, frequency, half_px=fit.window_px, extra_blur_px2=blur)
     vpp = fit.bright_e - fit.dark_e
     noise = mean_model_variance_e2(model, fit.dark_e, fit.bright_e)
     std = _model_noise_std(model, fit.dark_e, fit.bright_e)

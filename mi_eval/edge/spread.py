@@ -21,6 +21,7 @@ BoolArray = NDArray[np.bool_]
 
 BIN_PX = 0.25
 _FLAT_SHARE = 0.5  # of the window that is left as it is
+_PIXELS_PER_BIN = 4.0  # on average, of bins finer than a quarter of a pixel
 _SLOPE_SPAN = 0.04  # cycles per pixel on each side of a crossing: one step's slope is noise
 _MOST_EMPTY = 0.5  # of the bins in the middle; their neighbours stand in
 
@@ -65,9 +66,14 @@ def edge_distances(line: EdgeLine, n_columns: int) -> FloatArray:
 
 
 def edge_spread(
-    charge_e: FloatArray, usable: BoolArray, variance_e2: FloatArray, distance_px: FloatArray, half_px: float
+    charge_e: FloatArray,
+    usable: BoolArray,
+    variance_e2: FloatArray,
+    distance_px: FloatArray,
+    half_px: float,
+    bin_px: float = BIN_PX,
 ) -> EdgeSpread:
-    """Charge in bins of `BIN_PX` from -half_px to half_px.
+    """Charge in bins of ``bin_px`` from -half_px to half_px.
 
     Raises
     ------
@@ -80,19 +86,15 @@ def edge_spread(
     through the bins' means, each at the mean distance of its pixels, is therefore read at the bins' centres, and the
     blur of the binning is taken from the distances as they are.
     """
-    half_bins = int(np.ceil(half_px / BIN_PX))
-    centres: FloatArray = np.arange(-half_bins, half_bins + 1, dtype=np.float64) * BIN_PX
+    centres, inside, member = _bins(usable, distance_px, half_px, bin_px)
     n_bins = centres.size
-    index = np.floor(distance_px / BIN_PX + 0.5).astype(np.int64) + half_bins
-    inside = usable & (index >= 0) & (index < n_bins)
-    member = index[inside]
     values, places, variances = charge_e[inside], distance_px[inside], variance_e2[inside]
     count = np.bincount(member, minlength=n_bins)
     full = count > 0
     middle = np.abs(centres) <= min(half_px, 4.0)
     if np.mean(~full[middle]) > _MOST_EMPTY:
         raise PhotonbitsError(
-            f"{100 * np.mean(~full[middle]):.0f} % of the quarter-pixel steps across the edge are seen by no pixel",
+            f"{100 * np.mean(~full[middle]):.0f} % of the steps of {bin_px:g} px across the edge are seen by no pixel",
             legal=f"{100 * _MOST_EMPTY:.0f} % or less",
             remedy="Tilt the edge by 3 to 10 degrees and use a longer piece of it",
         )
@@ -128,6 +130,31 @@ def edge_spread(
         if np.count_nonzero(chosen) > 20:
             ratio[part] = float(np.sum(squared[chosen]) / np.sum(freedom[chosen]))
     return EdgeSpread(centres, value, std, count, spread, ratio, mean, variance, recentred)
+
+
+def finest_bins(usable: BoolArray, distance_px: FloatArray, half_px: float) -> float:
+    """Width of the finest bins, a quarter of a pixel or a half or quarter of that, which all have pixels near the edge.
+
+    Quarter-pixel bins alias what an edge holds above 2 cycles per pixel. An edge blurred by a whole pixel's area has
+    next to nothing there; one that is not, a small photosite's, reads 3 % low at the Nyquist frequency.
+    """
+    for bin_px in (BIN_PX / 4, BIN_PX / 2):
+        centres, _, member = _bins(usable, distance_px, half_px, bin_px)
+        near = np.bincount(member, minlength=centres.size)[np.abs(centres) <= min(half_px, 4.0)]
+        if near.min() >= 1 and near.mean() >= _PIXELS_PER_BIN:
+            return bin_px
+    return BIN_PX
+
+
+def _bins(
+    usable: BoolArray, distance_px: FloatArray, half_px: float, bin_px: float
+) -> tuple[FloatArray, BoolArray, NDArray[np.int64]]:
+    """Centres of bins, which pixels lie in one, and the bin of each of these."""
+    half_bins = int(np.ceil(half_px / bin_px))
+    centres: FloatArray = np.arange(-half_bins, half_bins + 1, dtype=np.float64) * bin_px
+    index = np.floor(distance_px / bin_px + 0.5).astype(np.int64) + half_bins
+    inside = usable & (index >= 0) & (index < centres.size)
+    return centres, inside, index[inside]
 
 
 def _core_half_width(centres: FloatArray, value: FloatArray) -> float:
@@ -233,8 +260,8 @@ class Transfer:
         gradient = gradient - (modulus / self.step_e**2)[:, None] * self.origin[None, :]
         along = gradient**2 @ self.variance_e2
         noise = np.abs(self.weights) ** 2 @ self.variance_e2 / self.step_e**2
-        power = self.power
-        spread = np.sqrt(4 * np.maximum(power, 0.0) * along + noise**2)
+        power = np.maximum(self.power, 0.0)
+        spread = np.sqrt(4 * power * along + noise**2)
         half = (_signed_root(power + spread) - _signed_root(power - spread)) / 2
         return np.asarray(np.where(power > 16 * noise, np.sqrt(along), half))
 
@@ -257,13 +284,14 @@ def transfer(spread: EdgeSpread, frequency: FloatArray, *, half_px: float, extra
 
     Notes
     -----
-    The difference of neighbouring bins is the line spread function averaged over `BIN_PX`: sinc(f BIN_PX). Within a
-    bin the distances have variance s^2: exp(-2 pi^2 f^2 s^2), which for an even filling is sinc(f BIN_PX) again.
+    The difference of neighbouring bins of width b is the line spread function averaged over b: sinc(f b). Within a bin
+    the distances have variance s^2: exp(-2 pi^2 f^2 s^2), which for an even filling is sinc(f b) again.
     """
     middle = (spread.position_px[1:] + spread.position_px[:-1]) / 2
     window = _window(middle, half_px)
     wave = np.exp(-2j * np.pi * np.outer(frequency, middle)) * window
-    attenuation = np.sinc(frequency * BIN_PX) * np.exp(
+    width = float(spread.position_px[1] - spread.position_px[0])
+    attenuation = np.sinc(frequency * width) * np.exp(
         -2 * (np.pi * frequency) ** 2 * (spread.spread_px2 + extra_blur_px2)
     )
     wave = wave / attenuation[:, None]

@@ -88,6 +88,11 @@ def slow_mtf(image_e, angle_degrees, intercept_px, f, half_px=12.0):
     return np.array(out)
 
 
+def _first_fall(f, mtf, level):
+    i = int(np.argmax(mtf < level))
+    return float(f[i - 1] + (mtf[i - 1] - level) / (mtf[i - 1] - mtf[i]) * (f[i] - f[i - 1]))
+
+
 def true_values(optics, angle_degrees, model, dark_e, bright_e):
     """What `mi-eval edge` should find, from the closed form of the MTF and the noise model's variance."""
     f = np.arange(0, 1.2, 0.0005)
@@ -101,8 +106,8 @@ def true_values(optics, angle_degrees, model, dark_e, bright_e):
     ratio = signal * optics.mtf(np.hypot(fx[:, None], fx[None, :]), angle_degrees) ** 2 / noise
     line = (np.arange(2000) + 0.5) / 4000
     return {
-        "mtf50": float(f[np.argmax(mtf < 0.5)]),
-        "mtf10": float(f[np.argmax(mtf < 0.1)]),
+        "mtf50": _first_fall(f, mtf, 0.5),
+        "mtf10": _first_fall(f, mtf, 0.1),
         "mtf_at_nyquist": float(optics.mtf(0.5, angle_degrees)),
         "rise_distance_px": float(np.interp(0.9, esf, place) - np.interp(0.1, esf, place)),
         "angle_degrees": float(angle_degrees),

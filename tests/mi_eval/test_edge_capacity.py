@@ -36,6 +36,23 @@ def test_flat_ratio_of_100_gives_3_33_bits():
     assert capacity(ROTATIONAL_2D, f, edges, 100.0) == pytest.approx(np.pi / 4 * np.log2(101), abs=1e-4)
 
 
+@pytest.mark.parametrize(("angle", "shape"), [(5.0, (200, 120)), (7.3, (300, 120))])
+def test_a_point_sampled_step_of_ratio_100_measures_3_33_bits(angle, shape):
+    # Pixels that sample light at a point have an MTF of 1 at every frequency: S/N = V^2 / 12 / 50^2 = 100.
+    model = camera(kind="gaussian", system_gain_dn_per_e=2.0, read_noise_e=50.0, offset_dn=200, bit_depth=14)
+    row, column = np.mgrid[: shape[0], : shape[1]]
+    theta = np.radians(angle)
+    right = (column - shape[1] / 2 + 0.2) * np.cos(theta) > (row - shape[0] / 2) * np.sin(theta)
+    light = np.where(right, 100 + 50 * np.sqrt(1200), 100.0)
+    found = [measure_edge(model.sample(light, np.random.default_rng([6, seed])), model) for seed in range(4)]
+    for form in ("nyquist_square", "slanted_edge_1d"):
+        values = [one.capacity(form) for one in found]
+        std = np.linalg.norm([value.std for value in values]) / 4
+        assert np.mean([value.value for value in values]) == pytest.approx(0.5 * np.log2(101), abs=3 * std + 0.005)
+    assert np.mean([one.mtf_at_nyquist.value for one in found]) == pytest.approx(1.0, abs=0.03)
+    assert "no_mtf50" in {warning.code for warning in found[0].warnings}
+
+
 def test_area_of_the_square_within_a_circle():
     x = (np.arange(1000) + 0.5) / 1000 - 0.5
     radius = np.hypot(x[:, None], x[None, :])
