@@ -15,6 +15,7 @@ from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from calibrate.captures import load_captures
+    from calibrate.level_statistics import measure_bursts
     from calibrate.noise_model import NoiseModel
     from calibrate.photon_transfer import fit_noise_model
     from calibrate.plumbing.errors import PhotonbitsError
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "fit_noise_model",
     "load_captures",
+    "measure_bursts",
     "simulate_captures",
 ]
 
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazy_exports(
         "PhotonbitsError": "calibrate.plumbing.errors",
         "fit_noise_model": "calibrate.photon_transfer",
         "load_captures": "calibrate.captures",
+        "measure_bursts": "calibrate.level_statistics",
         "simulate_captures": "calibrate.simulate",
     },
 )

@@ -34,10 +34,11 @@ def doubts_of(
         n_pixels = data.patches.n_patches * pixels
         if law.deviance > limit and law.deviance / n_pixels > 1e-3:
             out.append(warning("noise_model_contradicted", deviance=law.deviance, dof=law.n_occupied))
-    if data.n_frames < FEWEST_GROUPS:
-        out.append(warning("frames_split", n_frames=data.n_frames))
-    elif data.n_frames < threshold("few_frames"):
-        out.append(warning("few_frames", n_frames=data.n_frames))
+    different = data.n_frames if data.n_scenes is None else data.n_scenes
+    if different < FEWEST_GROUPS:
+        out.append(warning("frames_split", n_frames=different))
+    elif different < threshold("few_frames"):
+        out.append(warning("few_frames", n_frames=different))
     if scenes is not None and data.n_frames >= threshold("few_frames"):
         if scenes < threshold("few_scenes"):
             out.append(warning("few_scenes", n_frames=data.n_frames, scenes=scenes))

@@ -39,6 +39,7 @@ def estimate_information(
     shift_bits: int = 0,
     roi: bool = False,
     per_channel: bool = False,
+    burst: bool | None = None,
     keep: Callable[[ScoreParts], None] | None = None,
     density: Density = "auto",
 ) -> InformationEstimate:
@@ -66,6 +67,8 @@ def estimate_information(
         Empty low bits to take off every code of left-aligned frames.
     roi : bool
         Frames of half (a third ...) of the calibrated size are a region of interest, not binned.
+    burst : bool, optional
+        True: all frames show one still scene; False: none repeats another. Default: look.
     per_channel : bool
         Score every colour filter or tap alone as well.
     density : {"auto", "closed-form", "network", "reference"}
@@ -100,6 +103,7 @@ def estimate_information(
         exposure_s=exposure_s,
         roi=roi,
         density=density,
+        burst=burst,
     )
     if keep is not None:
         keep(parts)
@@ -107,7 +111,7 @@ def estimate_information(
     if not per_channel:
         return estimate
     finish = partial(information_estimate, exposure_s=exposure_s, deterministic=deterministic)
-    return replace(estimate, channels=channel_estimates(parts, finish, max_patches=max_patches))
+    return replace(estimate, channels=channel_estimates(parts, finish, max_patches=max_patches, density=density))
 
 
 def load_model(noise_model: NoiseModel | str | Path) -> NoiseModel:
@@ -182,7 +186,9 @@ def information_estimate(
         },
         effective_scenes=scenes,
     )
-    return replace(estimate, details=score_details(parts))
+    repeats = parts.repeats
+    bursts = repeats.to_dict() if repeats is not None and repeats.n_scenes < data.n_frames else None
+    return replace(estimate, details=score_details(parts), bursts=bursts)
 
 
 def student_quantile(sampling: float, calibration: float, dof: int) -> float:

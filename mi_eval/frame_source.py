@@ -64,11 +64,15 @@ class FrameSource:
     def sample(self, n_frames: int) -> list[tuple[int, NDArray[Any]]]:
         """At most ``n_frames`` frames with their numbers, spread evenly over all."""
         chosen = np.unique(np.linspace(0, self.n_frames - 1, min(n_frames, self.n_frames)).round().astype(np.int64))
+        return list(self.pick([int(number) for number in chosen]).items())
+
+    def pick(self, numbers: Sequence[int]) -> dict[int, NDArray[Any]]:
+        """The frames with these numbers."""
         if isinstance(self.frames, tuple):
-            stored: Iterator[NDArray[Any]] = iterate_frames([self.frames[number] for number in chosen])
+            stored: Iterator[NDArray[Any]] = iterate_frames([self.frames[number] for number in numbers])
         else:
-            stored = (self.frames[number] for number in chosen)
-        return [(int(number), self._as_scored(frame, number)) for number, frame in zip(chosen, stored, strict=True)]
+            stored = (self.frames[number] for number in numbers)
+        return {number: self._as_scored(frame, number) for number, frame in zip(numbers, stored, strict=True)}
 
     def take(self, index: tuple[slice, slice]) -> FrameSource:
         """The same frames, of which iteration yields the pixels ``index`` alone: those of one colour filter or tap."""

@@ -14,6 +14,7 @@ from mi_eval.density import PatchSet, place_classes
 from mi_eval.density.camera import camera_table
 from mi_eval.frame_source import FrameSource, Region, frames_from_array, frames_from_paths
 from mi_eval.patch_places import PatchPlaces, crop_to_patches, patch_places
+from mi_eval.pixel_planes import pixel_planes
 from mi_eval.scenes import Thumbnails, block_means, block_side
 
 __all__ = ["FrameSource", "Measurements", "cut_patches", "frames_from_array", "frames_from_paths"]
@@ -40,6 +41,8 @@ class Measurements:
     n_frames, n_groups : int
     saturated_fraction : float
         Share of pixels at the highest code.
+    n_scenes : int or None
+        Different scenes among the frames; None where nobody looked.
     example : ndarray (height, width)
         The first frame.
     thumbnails : Thumbnails
@@ -53,6 +56,7 @@ class Measurements:
     saturated_fraction: float
     example: NDArray[Any]
     thumbnails: Thumbnails
+    n_scenes: int | None = None
 
 
 def cut_patches(
@@ -65,11 +69,13 @@ def cut_patches(
     places: PatchPlaces | None = None,
     exposed: Region | None = None,
     exposure_s: float | None = None,
+    scene: IntArray | None = None,
 ) -> Measurements:
     """Cut square patches from every frame, side by side; a random share of them where there are many.
 
     ``places`` are those of `patch_places` (within ``exposed``, default everywhere) unless others are given: cameras
-    that are compared share theirs. With the exposure, the pattern of the dark current is no scene.
+    that are compared share theirs. With the exposure, the pattern of the dark current is no scene. ``scene``
+    (n_frames,) numbers the scenes of the frames, default one each: what shows one scene is held out together.
 
     Raises
     ------
@@ -111,7 +117,8 @@ def cut_patches(
     if example is None:
         raise PhotonbitsError("no frames", legal="one frame or more")
     positions = np.concatenate(cut_at).astype(np.int64)
-    groups = _groups(positions, n_frames, source.shape)
+    groups = _groups(positions, np.arange(n_frames) if scene is None else scene, source.shape)
+    n_scenes = None if scene is None else int(np.unique(scene).size)
     everything = np.concatenate(codes)
     if model.bit_depth is None and model.camera.kind != "poisson":
         _refuse_codes_in_disguise(everything)
@@ -143,6 +150,7 @@ def cut_patches(
         n_groups=int(np.unique(groups).size),
         saturated_fraction=clipped / max(pixels, 1),
         example=example,
+        n_scenes=n_scenes,
         thumbnails=_thumbnails(
             model,
             np.stack(small),
@@ -178,48 +186,16 @@ def _known(plane: FloatArray) -> FloatArray:
     return np.asarray(np.where(np.isfinite(plane), plane, np.nanmean(plane)))
 
 
-def pixel_planes(
-    model: NoiseModel, shape: tuple[int, int], exposure_s: float | None
-) -> tuple[FloatArray | None, FloatArray | None]:
-    r"""Offset and relative response of every pixel, (height, width); None where all pixels are alike.
-
-    .. math:: b_i = \mathrm{offset}_i + K_i\,(\mathrm{dark}_i - \overline{\mathrm{dark}})\,t, \qquad
-        g_i = (1 + \mathrm{prnu}_i)\, K_i / K
-
-    The mean dark charge stays where the light is. Gains are those that the pixels' cameras are made of.
-    """
-    maps = model.maps or {}
-    scalar = float(model.camera.system_gain_dn_per_e)
-    gain = model.readout_maps.get("system_gain_dn_per_e", _channel_plane(model, "system_gain_dn_per_e", shape))
-    offset = maps.get("offset_dn", _channel_plane(model, "offset_dn", shape))
-    response = None if "prnu" not in maps else 1.0 + maps["prnu"]
-    if gain is not None:
-        response = gain / scalar if response is None else response * (gain / scalar)
-    dark = maps.get("dark_current_e_per_s")
-    if dark is not None and exposure_s:
-        charge = (dark - np.mean(dark, dtype=np.float64)) * exposure_s * (scalar if gain is None else gain)
-        offset = charge + (float(model.camera.offset_dn) if offset is None else offset)
-    return offset, response
-
-
-def _channel_plane(model: NoiseModel, name: str, shape: tuple[int, int]) -> FloatArray | None:
-    """A camera scalar of every pixel's channel, (height, width); None for a sensor without channels."""
-    if model.channel_layout is None:
-        return None
-    plane = np.empty(shape)
-    for channel, section in model.channel_layout.sections.items():
-        plane[section.index] = getattr(model.channel(channel).camera, name)
-    return plane
-
-
-def _groups(positions: IntArray, n_frames: int, shape: tuple[int, int]) -> IntArray:
-    """Frames, or quarters (ninths) of frames where there are too few frames to hold some out."""
-    if n_frames >= FEWEST_GROUPS:
-        return positions[:, 0].copy()
-    parts = 2 if n_frames > 1 else 3
+def _groups(positions: IntArray, scene: IntArray, shape: tuple[int, int]) -> IntArray:
+    """Scenes, or quarters (ninths) of scenes where there are too few of them to hold some out."""
+    number = scene[positions[:, 0]]
+    n_scenes = np.unique(scene).size
+    if n_scenes >= FEWEST_GROUPS:
+        return np.asarray(number, dtype=np.int64)
+    parts = 2 if n_scenes > 1 else 3
     row = positions[:, 1] * parts // shape[0]
     column = positions[:, 2] * parts // shape[1]
-    labels = (positions[:, 0] * parts + row) * parts + column
+    labels = (number * parts + row) * parts + column
     return np.asarray(np.unique(labels, return_inverse=True)[1].ravel(), dtype=np.int64)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.frame_source import Region
+from mi_eval.heldout import Density
 from mi_eval.measurements import cut_patches
 from mi_eval.pixel_classes import classify_pixels
 from mi_eval.result import InformationEstimate
@@ -20,7 +21,11 @@ _BAYER = ("R", "Gr", "Gb", "B")
 
 
 def channel_estimates(
-    parts: ScoreParts, finish: Callable[[ScoreParts], InformationEstimate], *, max_patches: int
+    parts: ScoreParts,
+    finish: Callable[[ScoreParts], InformationEstimate],
+    *,
+    max_patches: int,
+    density: Density = "auto",
 ) -> dict[str, InformationEstimate]:
     """Information of the pixels of each channel, per pixel of that channel.
 
@@ -35,6 +40,8 @@ def channel_estimates(
     finish : callable
         The score that parts add up to.
     max_patches : int
+    density : str
+        Which density models; see `mi_eval.heldout`.
 
     Raises
     ------
@@ -55,8 +62,9 @@ def channel_estimates(
             max_patches=max_patches,
             exposed=None if parts.exposed is None else _within(parts.exposed, section, source.shape),
             exposure_s=parts.exposure_s,
+            scene=None if parts.repeats is None else parts.repeats.scene,
         )
-        own = parts_of(source, model, data, classify_pixels(model, source.shape), parts.seed)
+        own = parts_of(source, model, data, classify_pixels(model, source.shape), parts.seed, density)
         out[name] = finish(replace(own, exposure_s=parts.exposure_s))
     return out
 

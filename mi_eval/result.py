@@ -54,7 +54,7 @@ class InformationEstimate:
     """I(X;Z) in bits per pixel; the attributes are the keys of score.json.
 
     ``details`` holds the arrays that a report draws, and is not part of the JSON. ``channels`` holds the score of every
-    colour filter or tap alone where it was asked for.
+    colour filter or tap alone where it was asked for, ``bursts`` what repeated frames say where there are any.
     ``budget`` and ``efficiency`` are there where a budget was asked for (`mi_eval.budget.estimate_with_budget`).
     """
 
@@ -78,6 +78,7 @@ class InformationEstimate:
     version: str
     error_budget_bits_per_pixel: dict[str, float]
     effective_scenes: float | None = None
+    bursts: dict[str, Any] | None = None
     channels: dict[str, InformationEstimate] = field(default_factory=dict)
     budget: dict[str, Any] | None = None
     efficiency: dict[str, Any] | None = None
@@ -126,6 +127,8 @@ class InformationEstimate:
             "seed": self.seed,
             "version": self.version,
         }
+        if self.bursts is not None:
+            out["bursts"] = self.bursts
         if self.channels:
             out["channels"] = {
                 name: {key: value for key, value in channel.to_dict().items() if key not in _OF_THE_WHOLE}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError
+from mi_eval.bursts import Repeats, find_repeats, repeat_doubts
 from mi_eval.calibration_error import CalibrationErrors, calibration_errors
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
 from mi_eval.density.camera_cells import CameraCells
@@ -50,6 +51,8 @@ class ScoreParts:
     patch_size, seed : int
     exposure_s : float or None
         Of the frames.
+    repeats : Repeats or None
+        Which frames show one scene; None where nobody looked.
     exposed : (first row, row after the last, first column, column after the last) or None
         Where patches may lie; None for everywhere.
     checks : tuple of ScoreWarning
@@ -73,6 +76,7 @@ class ScoreParts:
     seed: int
     exposure_s: float | None = None
     exposed: Region | None = None
+    repeats: Repeats | None = None
     checks: tuple[ScoreWarning, ...] = ()
 
     @property
@@ -96,8 +100,11 @@ def measure_parts(
     exposure_s: float | None = None,
     roi: bool = False,
     density: Density = "auto",
+    burst: bool | None = None,
 ) -> ScoreParts:
     """Compare frames and model, cut patches, find H(Z|Y) and its errors, and code every patch by unseen frames.
+
+    ``burst`` says that all frames show one scene, or that none repeats another; see `find_repeats`.
 
     Raises
     ------
@@ -105,7 +112,10 @@ def measure_parts(
         If frames and noise model do not fit together, or there are too few patches.
     """
     checked = check_frames(source, model, exposure_s=exposure_s, roi=roi)
-    return measure_checked(checked, model, patch_size=patch_size, seed=seed, max_patches=max_patches, density=density)
+    repeats = find_repeats(checked.source, model, exposed=checked.exposed, exposure_s=checked.exposure_s, burst=burst)
+    return measure_checked(
+        checked, model, patch_size=patch_size, seed=seed, max_patches=max_patches, density=density, repeats=repeats
+    )
 
 
 def measure_checked(
@@ -117,6 +127,7 @@ def measure_checked(
     max_patches: int,
     places: PatchPlaces | None = None,
     density: Density = "auto",
+    repeats: Repeats | None = None,
 ) -> ScoreParts:
     """`measure_parts` of frames that were compared with their model already, at places of one's own choice.
 
@@ -130,6 +141,7 @@ def measure_checked(
     if max_patches < 16:
         raise PhotonbitsError(f"max_patches is {max_patches}", legal="16 or more")
     source = checked.source
+    doubts = checked.warnings + (() if repeats is None else repeat_doubts(repeats, model))
     data = cut_patches(
         source,
         model,
@@ -139,9 +151,10 @@ def measure_checked(
         places=places,
         exposed=checked.exposed,
         exposure_s=checked.exposure_s,
+        scene=None if repeats is None else repeats.scene,
     )
     parts = parts_of(source, model, data, classify_pixels(model, source.shape), seed, density)
-    return replace(parts, exposure_s=checked.exposure_s, exposed=checked.exposed, checks=checked.warnings)
+    return replace(parts, exposure_s=checked.exposure_s, exposed=checked.exposed, repeats=repeats, checks=doubts)
 
 
 def parts_of(

@@ -20,13 +20,13 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         None,
     ),
     "few_frames": (
-        "{n_frames} frames: the interval rests on the spread between frames, and with fewer than {threshold:.0f} it is "
-        "only rough.",
+        "{n_frames} different frames: the interval rests on the spread between frames, and with fewer than "
+        "{threshold:.0f} it is only rough.",
         8,
     ),
     "frames_split": (
-        "{n_frames} frames are too few to hold some out: parts of a frame stand in for frames. If the parts show the "
-        "same scene, the score is too high and its interval too narrow.",
+        "{n_frames} different frames are too few to hold some out: parts of a frame stand in for frames. If the parts "
+        "show the same scene, the score is too high and its interval too narrow.",
         None,
     ),
     "few_scenes": (
@@ -61,6 +61,31 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
     "no_maps": (
         "The noise model has no per-pixel maps: fixed pattern of the sensor counts as information about the scene.",
         None,
+    ),
+    "repeated_scenes": (
+        "{n_frames} frames show {n_scenes} scene(s) only: repeats say nothing new. They count as one scene for the "
+        "interval, and a score of few scenes is about these scenes alone.",
+        None,
+    ),
+    "burst_noisier_than_model": (
+        "Repeated frames are {percent:.1f} % ({error:.1f} % standard error) noisier, in variance, than the noise model "
+        "says, most so near {mean_dn:.0f} DN: the score is about {bits:.3f} bit per pixel too high there.",
+        0.03,
+    ),
+    "burst_quieter_than_model": (
+        "Repeated frames are {percent:.1f} % ({error:.1f} % standard error) quieter, in variance, than the noise model "
+        "says, most so near {mean_dn:.0f} DN: the score is about {bits:.3f} bit per pixel too low there.",
+        0.03,
+    ),
+    "fixed_pattern": (
+        "Frames of different scenes share a fine pattern of {pattern_dn:.2g} DN, the sensor's, which counts as scene: "
+        "up to {bits:.3f} bit per pixel. Calibrate with --maps.",
+        0.01,
+    ),
+    "pattern_despite_maps": (
+        "Frames of different scenes share a fine pattern of {pattern_dn:.2g} DN that the noise model's maps do not "
+        "hold: up to {bits:.3f} bit per pixel. The maps are from few frames, or of another temperature or time.",
+        0.01,
     ),
     "borders_cut": (
         "Rows {rows} and columns {columns} are scored alone, because {reason}: borders without light are no scene.",

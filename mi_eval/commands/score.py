@@ -23,6 +23,11 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
 )
 @click.option("--shift-bits", type=int, default=0, show_default=True, help="Empty low bits of left-aligned codes.")
 @click.option("--roi", is_flag=True, help="Frames of half the calibrated size are a region of interest, not binned.")
+@click.option(
+    "--burst/--no-burst",
+    default=None,
+    help="All frames show one still scene, or none repeats another. Default: look.",
+)
 @click.option("--per-channel", is_flag=True, help="Score every colour filter or tap alone as well.")
 @click.option("--budget", is_flag=True, help="Price every imperfection of the camera in bits, and its efficiency.")
 @click.option(
@@ -47,6 +52,7 @@ def score(
     exposure_s: float | None,
     shift_bits: int,
     roi: bool,
+    burst: bool | None,
     per_channel: bool,
     budget: bool,
     density: Literal["auto", "closed-form", "network", "reference"],
@@ -78,6 +84,7 @@ def score(
         deterministic=deterministic,
         shift_bits=shift_bits,
         roi=roi,
+        burst=burst,
         per_channel=per_channel,
         density=density,
     )
@@ -99,6 +106,9 @@ def score(
         click.echo(_summary(content))
     for path in outputs:
         note(f"Wrote {path}")
+
+
+NOISE = ("observed_variance_dn2", "predicted_variance_dn2")
 
 
 def _summary(content: dict[str, Any]) -> str:
@@ -134,6 +144,14 @@ def _summary(content: dict[str, Any]) -> str:
         "",
         format_table(["density model", "held-out bit/px", "weight"], models, align="lrr"),
     ]
+    if content.get("bursts") and content["bursts"]["ranges"]:
+        found = content["bursts"]
+        rows = [
+            [f"{entry['mean_dn']:.1f}", *(f"{entry[key]:.3f}" for key in NOISE), f"{entry['z']:+.1f}"]
+            for entry in found["ranges"]
+        ]
+        parts += ["", format_table(["mean, DN", "noise of repeats, DN^2", "model, DN^2", "z"], rows, align="rrrr")]
+        parts += [f"Noise of repeated frames over the model's: {found['variance_ratio']:.4f}"]
     if content.get("channels"):
         rows = []
         for name, channel in content["channels"].items():

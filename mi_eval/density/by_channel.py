@@ -82,6 +82,7 @@ class ChannelScale:
             noise_variance_dn2=patches.noise_variance_dn2 * float(np.min(1.0 / share**2)),
             place_class=None,
             camera=None,
+            cells=None,
         )
 
 
