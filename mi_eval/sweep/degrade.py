@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.sweep.imagined import imagined_camera
 from mi_eval.sweep.imitation_error import COARSE_NOISE_DN, error_bits, is_coarse
+from mi_eval.sweep.mosaic import by_channel
 from mi_eval.sweep.thinning import Parts, Source, parts_of, source_of
 
 FloatArray = NDArray[np.float64]
+Codes = NDArray[np.generic]
 
 #: Most that the parts of the law that cannot be matched may cost, bit/px, before frames are refused.
 LARGEST_ERROR_BITS = 0.005
@@ -100,6 +102,8 @@ def degrade_frames(
             f"{frames.shape[0]} frames in groups of {repeats}",
             legal=f"a multiple of {repeats}: consecutive frames of each scene",
         )
+    if noise_model.channel_layout is not None:
+        return _degrade_channels(frames, noise_model, changes, exposure_s, repeats, seed)
     shape = (frames.shape[1], frames.shape[2])
     exposure, light = float(changes.get("exposure_factor", 1.0)), float(changes.get("light_factor", 1.0))
     factor = exposure * light
@@ -145,6 +149,37 @@ def degrade_frames(
     fine = float(np.mean(parts.read_out_e))
     _refuse(error / n_scenes, clipped_pixels / n_scenes, coarse_pixels / n_scenes, fine, source, factor, repeats)
     return Degraded(np.stack(codes), target, factor, error / n_scenes, clipped_pixels / n_scenes, notes)
+
+
+def _degrade_channels(
+    frames: NDArray[np.generic],
+    noise_model: NoiseModel,
+    changes: Mapping[str, float | int],
+    exposure_s: float | None,
+    repeats: int,
+    seed: int,
+) -> Degraded:
+    """Each channel made worse by itself."""
+
+    def work(
+        part: NDArray[np.generic], own: NoiseModel, own_changes: Mapping[str, float | int], own_seed: int
+    ) -> Degraded:
+        return degrade_frames(part, own, own_changes, exposure_s=exposure_s, repeats=repeats, seed=own_seed)
+
+    whole, camera, made = by_channel(frames, noise_model, changes, seed, work)
+    pixels = np.array([part.frames[0].size for part in made.values()])
+
+    def mean(values: list[float]) -> float:
+        return float(pixels @ np.array(values)) / float(pixels.sum())
+
+    return Degraded(
+        whole,
+        camera,
+        next(iter(made.values())).charge_factor,
+        mean([part.error_bits_per_pixel for part in made.values()]),
+        mean([part.clipped_share for part in made.values()]),
+        tuple(f"{name}: {note}" for name, part in made.items() for note in part.notes),
+    )
 
 
 def _with_read_noise(

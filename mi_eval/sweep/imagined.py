@@ -120,8 +120,7 @@ def _check(model: NoiseModel, changes: Mapping[str, float | int]) -> None:
         raise PhotonbitsError(
             "a what-if of a camera with channels",
             where=model.path,
-            legal="a noise model without channels",
-            remedy="Score one colour plane as frames of their own",
+            legal="a noise model without channels, or one of its channels",
         )
     if camera.kind == "poisson" and float(changes.get("read_noise_e", 0.0)) > 0:
         raise PhotonbitsError(

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.sweep.imagined import imagined_camera
+from mi_eval.sweep.mosaic import by_channel
 
 FloatArray = NDArray[np.float64]
+
+
+class Measured(NamedTuple):
+    """Frames (n_frames, height, width) and the camera that took them."""
+
+    frames: NDArray[np.generic]
+    noise_model: NoiseModel
 
 
 def measure_light(
@@ -20,7 +29,7 @@ def measure_light(
     *,
     exposure_s: float | None = None,
     seed: int = 0,
-) -> tuple[NDArray[np.generic], NoiseModel]:
+) -> Measured:
     r"""Frames of noiseless light, and the camera that took them.
 
     .. math:: y = t\,(1 + p)\, s + d\, T
@@ -47,6 +56,13 @@ def measure_light(
     light = np.asarray(light_e, dtype=np.float64)
     if light.ndim != 3:
         raise PhotonbitsError(f"light of shape {light.shape}", legal="(n_frames, height, width)")
+    if noise_model.channel_layout is not None:
+
+        def work(part: FloatArray, own: NoiseModel, own_changes: Mapping[str, float | int], own_seed: int) -> Measured:
+            return Measured(*measure_light(part, own, own_changes, exposure_s=exposure_s, seed=own_seed))
+
+        frames, whole, _ = by_channel(light, noise_model, changes, seed, work)
+        return Measured(frames, whole)
     shape = (light.shape[1], light.shape[2])
     camera = imagined_camera(noise_model, changes, shape=shape, seed=seed)
     shot = camera.camera.kind != "gaussian"
@@ -69,5 +85,5 @@ def measure_light(
                 remedy="State it, or dark_current_e_per_s: 0",
             )
         charge = charge * (1.0 + maps.get("prnu", 0.0)) + np.maximum(dark, 0.0) * exposure * (exposure_s or 0.0)
-    frames = [camera.sample(part, np.random.default_rng([seed, number, 9_731])) for number, part in enumerate(charge)]
-    return np.stack(frames), camera
+    codes = [camera.sample(part, np.random.default_rng([seed, number, 9_731])) for number, part in enumerate(charge)]
+    return Measured(np.stack(codes), camera)

@@ -166,6 +166,25 @@ def test_noise_of_kind_gaussian_is_topped_up_and_light_scaled():
     assert z.var() == pytest.approx(16 + 1 / 12, rel=0.03)
 
 
+def test_channels_are_taken_one_by_one_and_keep_their_ratios():
+    gains = {"R": 0.8, "Gr": 1.0, "Gb": 1.0, "B": 1.2}
+    mosaic = NoiseModel.from_channels({n: camera(system_gain_dn_per_e=k) for n, k in gains.items()}, "RGGB")
+    frames = frames_of(mosaic, 60.0)
+    changes = {"exposure_factor": 0.5, "system_gain_dn_per_e": 2.0 * float(mosaic.camera.system_gain_dn_per_e)}
+    made = degrade_frames(frames, mosaic, changes, seed=1)
+    assert made.noise_model.channel_layout.pattern == "RGGB"
+    for name, section in mosaic.channel_layout.sections.items():
+        own = made.noise_model.channel(name)
+        assert float(own.camera.system_gain_dn_per_e) == pytest.approx(2.0 * gains[name])
+        assert_law(made.frames[(slice(None), *section.index)], own, 30.0)
+    light = np.full((1, *SHAPE), 60.0)
+    shot, found = measure_light(light, mosaic, {"light_factor": 0.5}, seed=2)
+    section = mosaic.channel_layout.sections["B"]
+    assert_law(shot[(slice(None), *section.index)], found.channel("B"), 30.0)
+    with pytest.raises(PhotonbitsError, match="channel R"):
+        degrade_frames(frames, mosaic, {"exposure_factor": 3.0})
+
+
 # ---- known light, and the imagined camera itself ------------------------------------------------------------
 
 
