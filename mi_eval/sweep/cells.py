@@ -13,7 +13,7 @@ from typing import Any, Literal
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.hashing import sha256_of_bytes, sha256_of_file
 from mi_eval.frame_source import frames_from_paths
-from mi_eval.sweep.config import ENTRY_AXES, ChangesConfig, EntryConfig, Label, SweepConfig, WhatIfConfig
+from mi_eval.sweep.config import ENTRY_AXES, ChangesConfig, Density, EntryConfig, Label, SweepConfig, WhatIfConfig
 
 Kind = Literal["captured", "degraded", "simulated"]
 CAPTURED = "captured"
@@ -64,6 +64,7 @@ class SweepCell:
     patch_size: int
     seed: int
     max_patches: int
+    density: Density = "closed-form"
 
     @property
     def name(self) -> str:
@@ -92,7 +93,7 @@ def cells_of(config: SweepConfig) -> tuple[SweepCell, ...]:
     """
     settings = settings_of(config)
     return tuple(
-        SweepCell(setting, patch_size, seed, config.max_patches)
+        SweepCell(setting, patch_size, seed, config.max_patches, config.density)
         for setting in settings
         for patch_size in config.patch_size
         for seed in config.seed
@@ -246,6 +247,7 @@ def cell_digest(cell: SweepCell, version: str, stamps: Sequence[FileStamp] | Non
     content = {
         "camera": setting.camera,
         "changes": dict(sorted(setting.changes.items())),
+        "density": cell.density,
         "exposure_s": setting.exposure_s,
         "frames": [list(stamp) for stamp in (file_stamps(setting.frames) if stamps is None else stamps)],
         "gain_setting": setting.gain_setting,

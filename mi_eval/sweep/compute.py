@@ -41,6 +41,7 @@ def compute_cell(cell: SweepCell, score: Score = estimate_information) -> dict[s
                 max_patches=cell.max_patches,
                 exposure_s=exposure_s,
                 deterministic=True,
+                density=cell.density,
                 shift_bits=setting.shift_bits,
                 roi=setting.roi,
             )
@@ -54,6 +55,7 @@ def compute_cell(cell: SweepCell, score: Score = estimate_information) -> dict[s
                 max_patches=cell.max_patches,
                 exposure_s=exposure_s,
                 deterministic=True,
+                density=cell.density,
             )
     except PhotonbitsError as error:
         return {"status": "failed", "error": str(error)}

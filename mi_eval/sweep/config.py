@@ -18,6 +18,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Label = str | int | float
+#: Not "auto": settings are compared, and must be coded by the same families.
+Density = Literal["closed-form", "network", "reference"]
 ENTRY_AXES = ("camera", "gain_setting", "exposure_s")
 DOCUMENTATION = "docs/sweep.md"
 
@@ -129,6 +131,7 @@ class SweepConfig(_Strict):
     patch_size: tuple[Annotated[int, Field(ge=2)], ...] = (16,)
     seed: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
     max_patches: Annotated[int, Field(ge=16)] = 20_000
+    density: Density = "closed-form"
     folder: Path = Field(default=Path(), exclude=True)
 
     _lists = field_validator("patch_size", "seed", mode="before")(_as_tuple)

@@ -189,6 +189,7 @@ def _store(place: Path, cell: SweepCell, digest: str | None, record: dict[str, A
         "patch_size": cell.patch_size,
         "seed": cell.seed,
         "max_patches": cell.max_patches,
+        "density": cell.density,
         "version": __version__,
         **record,
     }

@@ -76,6 +76,7 @@ def test_frames_that_are_used_one_by_one_keep_their_scenes_and_sums_of_repeats_d
         ({"entries": [{"frames": "a"}]}, "missing key entries 1 noise_model"),
         ({"entries": [ENTRY], "patch_size": [8, 1]}, "patch_size 2, which is 1"),
         ({"entries": [ENTRY], "seed": [3, 3]}, "each once"),
+        ({"entries": [ENTRY], "density": "auto"}, "density"),
         ({"entries": [{**ENTRY, "exposure_s": -1}]}, "exposure_s"),
         ({"entries": [ENTRY], "what_if": [{"name": "w", "cases": [{}]}]}, "light_e"),
         ({"entries": [ENTRY], "what_if": [{"name": "w", "light_e": "y.npy", "cases": [{}]}]}, "noise_model"),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,9 @@ def test_each_cell_has_a_file_and_is_run_once(folder):
     again = run_sweep(cells(folder), folder / "out", score=score)
     assert again.computed == 0 and len(score.calls) == 8
     assert summarize(again) == summarize(first)
+    assert {call["density"] for call in score.calls} == {"closed-form"}
+    other = [replace(cell, density="network") for cell in cells(folder, seed=(0,), patch_size=(4,))]
+    assert run_sweep(other, folder / "out", score=score).computed == 2 and score.calls[-1]["density"] == "network"
     more = run_sweep(cells(folder, seed=(0, 1, 2)), folder / "out", score=score)
     assert more.computed == 4
     assert run_sweep(cells(folder), folder / "out", again=True, score=score).computed == 8
