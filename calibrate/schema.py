@@ -179,6 +179,26 @@ class BrighterFatterEntry(_Strict):
         return self
 
 
+class NoiseCorrelationEntry(_Strict):
+    """Covariance of the temporal noise of different pixels of a dark, without light; all part of the read noise.
+
+    ``row_noise_dn2`` is common to the pixels of a row, ``column_noise_dn2`` to those of a column;
+    ``horizontal_neighbour_dn2`` and ``vertical_neighbour_dn2`` are what next neighbours share beyond these.
+    """
+
+    row_noise_dn2: ParameterEntry
+    column_noise_dn2: ParameterEntry
+    horizontal_neighbour_dn2: ParameterEntry
+    vertical_neighbour_dn2: ParameterEntry
+
+    @model_validator(mode="after")
+    def _in_dn2(self) -> NoiseCorrelationEntry:
+        for name in type(self).model_fields:
+            if getattr(self, name).unit != "DN^2":
+                raise ValueError(f"noise_correlation.{name}.unit is {getattr(self, name).unit!r}, not 'DN^2'")
+        return self
+
+
 class DefectEntry(_Strict):
     """Pixels of one kind in the defect map; ``limit`` null where the kind has none."""
 
@@ -298,6 +318,7 @@ class NoiseModelDocument(_Strict):
     validity: ValidityEntry | None = None
     fit: FitEntry
     brighter_fatter: BrighterFatterEntry | None = None
+    noise_correlation: NoiseCorrelationEntry | None = None
     emva1288: dict[str, EmvaEntry] | None = None
     emva1288_curves: dict[str, EmvaCurveEntry] | None = None
     measurements: tuple[MeasurementEntry, ...] | None = None
@@ -331,6 +352,7 @@ class NoiseModelDocument(_Strict):
             "covariance",
             "validity",
             "brighter_fatter",
+            "noise_correlation",
             "emva1288",
             "emva1288_curves",
             "measurements",

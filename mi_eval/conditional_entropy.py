@@ -24,6 +24,8 @@ from mi_eval.pixel_classes import PixelClasses, classify_pixels
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+# From here on the entropy of a code does not depend on its phase: exp(-2 pi^2 0.8^2) is 3e-6.
+_SMOOTH_NOISE_DN = 0.8
 _TAIL_PROBABILITY = 1e-17  # where the table ends; outliers beyond it get this much
 
 
@@ -52,6 +54,8 @@ class ConditionalEntropy:
     differential : bool
     parts : tuple
         (law, share of the pixels, result) where the sensor's channels have laws of their own.
+    correlation_bits, correlation_std_bits : float
+        What correlated noise has taken off the value (0 or below), and its standard error.
     """
 
     value_bits: float
@@ -65,6 +69,8 @@ class ConditionalEntropy:
     widening: float = 1.0
     differential: bool = False
     parts: tuple[tuple[int, float, ConditionalEntropy], ...] = ()
+    correlation_bits: float = 0.0
+    correlation_std_bits: float = 0.0
 
     def frame_influence(self, histograms: FrameHistograms) -> FloatArray:
         """Mean of phi over each frame's pixels, bits per pixel; shape (n_frames,)."""
@@ -223,9 +229,10 @@ class _Fit:
         charge = _charge_of(least, codes * (classes.step_dn if camera.bit_depth is None else 1.0))
         variance = float(least.camera.read_noise_e) ** 2
         seen = charge[counts.sum(axis=0) > 0]
-        if not poisson and camera.bit_depth is not None:
+        noise_dn = float(least.camera.system_gain_dn_per_e) * float(np.sqrt(variance))
+        if not poisson and camera.bit_depth is not None and noise_dn < _SMOOTH_NOISE_DN:
             # h(y) has the period of one code: the grid has to follow it.
-            step = min(step, 0.1 / float(least.camera.system_gain_dn_per_e) / np.sqrt(variance))
+            step = min(step, 0.1 / noise_dn)
         y_e = charge_grid(seen, variance, poisson=poisson, step=step)
         if camera.bit_depth is not None:
             charge[(codes <= camera.black_clip_dn) | (codes >= camera.white_clip_dn)] = np.inf

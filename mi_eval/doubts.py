@@ -50,8 +50,12 @@ def doubts_of(
     if not noise.identifiable:
         out.append(warning("not_identifiable", low=noise.interval_bits[0], high=noise.interval_bits[1]))
     flags = {entry.code for entry in model.document.fit.flags}
+    if -noise.correlation_bits > threshold("correlated_noise_corrected"):
+        out.append(warning("correlated_noise_corrected", bits=-noise.correlation_bits))
     for code in ("not_measured", "correlated_noise", "over_dispersed"):
-        if code in flags:
+        # With numbers for it, correlated noise is taken off.
+        known = code == "correlated_noise" and model.document.noise_correlation is not None
+        if code in flags and not known:
             out.append(warning(code))
     if not model.maps:
         out.append(warning("no_maps"))

@@ -141,7 +141,8 @@ def information_estimate(
     pixels = parts.patch_size**2
     upper_entropy, mean_excess = float(parts.share @ parts.code_bits), float(parts.share @ parts.excess_bits)
     value = parts.value_bits
-    sampling, calibration = parts.sampling_std_bits, parts.calibration.std_bits
+    sampling = parts.sampling_std_bits
+    calibration = float(np.hypot(parts.calibration.std_bits, noise.correlation_std_bits))
     std = float(np.hypot(sampling, calibration))
     reach = student_quantile(sampling, calibration, parts.group_bits.size - 1) * std
     low, high = noise.interval_bits
@@ -182,6 +183,7 @@ def information_estimate(
             "calibration": calibration,
             "finite_sample_excess": mean_excess,
             "slack": heldout.slack_bits,
+            "correlated_noise": -noise.correlation_bits,
             "conditional_entropy": float(np.hypot(noise.sampling_std_bits, calibration)),
         },
         effective_scenes=scenes,

@@ -11,6 +11,7 @@ from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.bursts import Repeats, find_repeats, repeat_doubts
 from mi_eval.calibration_error import CalibrationErrors, calibration_errors
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
+from mi_eval.correlated_noise import with_correlated_noise
 from mi_eval.density.camera_cells import CameraCells
 from mi_eval.frame_source import Region
 from mi_eval.frames_check import CheckedFrames, check_frames
@@ -172,8 +173,9 @@ def parts_of(
     numbers = np.arange(data.patches.n_patches)
     histograms = frame_histograms(data.patches.codes, numbers, classes, class_index=index, shift_dn=shift)
     noise = conditional_entropy(histograms, classes)
-    influence = noise.frame_influence(histograms)
     calibration = calibration_errors(model, noise, histograms, classes)
+    noise = with_correlated_noise(noise, model, patch_size)
+    influence = noise.frame_influence(histograms)
     cells = CameraCells.of(model, classes, index, 0.0 if shift is None else shift)
     heldout = heldout_code_lengths(replace(data.patches, cells=cells), seed, density)
     groups, member = np.unique(data.patches.frame_index, return_inverse=True)

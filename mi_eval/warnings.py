@@ -48,6 +48,11 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "of system gain is about 0.01 bit per pixel.",
         None,
     ),
+    "correlated_noise_corrected": (
+        "The camera's noise is correlated over pixels (row noise, column noise, neighbours): {bits:.4f} bit per pixel "
+        "of H(Z|Y) are taken off for it, as the darks of the calibration say.",
+        0.002,
+    ),
     "correlated_noise": (
         "The noise of neighbouring pixels is correlated, and the score takes it as independent: it is too low, by "
         "0.03 bit per pixel where row noise holds a tenth of the variance.",

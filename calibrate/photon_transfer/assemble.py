@@ -18,6 +18,7 @@ from calibrate.photon_transfer.fit import Choice
 from calibrate.photon_transfer.flags import raise_flags
 from calibrate.photon_transfer.gauss_newton import FEWEST_LEVELS_FOR_SCATTER, Candidate
 from calibrate.photon_transfer.likelihood import Nuisance, error_covariance
+from calibrate.photon_transfer.noise_correlation import measure_noise_correlation
 from calibrate.photon_transfer.saturation import Saturation, linearity_error_percent
 from calibrate.plumbing.hashing import sha256_of_files
 from calibrate.schema import (
@@ -115,6 +116,7 @@ def build_document(
                 candidates=tuple(_candidate(c) for c in choice.candidates),
             ),
             "brighter_fatter": _brighter_fatter(choice),
+            "noise_correlation": measure_noise_correlation(levels),
             "measurements": _measurements(data, choice),
             "provenance": {"files": _files(captures), "software": f"photonbits {__version__}"},
         }

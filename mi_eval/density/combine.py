@@ -37,7 +37,7 @@ def fit_mixture_weights(code_lengths_bits: FloatArray, *, floor: float = 1e-4, m
     likelihood = np.exp(-_LN2 * (lengths - lengths.min(axis=1, keepdims=True)))
     weights = np.full(lengths.shape[1], 1 / lengths.shape[1])
     for _ in range(max_steps):
-        updated = weights * np.mean(likelihood / (likelihood @ weights)[:, None], axis=0)
+        updated = weights * ((1 / (likelihood @ weights)) @ likelihood) / len(likelihood)
         converged = np.max(np.abs(updated - weights)) < 1e-7
         weights = updated
         if converged:

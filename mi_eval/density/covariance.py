@@ -19,6 +19,8 @@ Symmetry = Literal["none", "mirror", "transpose", "rotation"]
 _EIGENVALUE_FLOOR = 0.8
 # Widths of the taper of the autocovariance [pixels], down to white noise.
 _TAPERS = (24.0, 12.0, 6.0, 3.0, 1.5, 0.75, 0.05)
+#: Patches of more pixels are too large for eigenvectors of their covariance (40 x 40: a few seconds each).
+MOST_DENSE_PIXELS = 1600
 # Pixels that judge a covariance.
 _JUDGING_PIXELS = 1 << 18
 # A squared innovation counts at most this much there: one outlier must not choose the covariance.
@@ -122,6 +124,32 @@ def floor_eigenvalues(covariance_dn2: FloatArray, patches: PatchSet) -> FloatArr
     return covariance_dn2
 
 
+def floor_spectrum(stationary_dn2: FloatArray, patches: PatchSet) -> FloatArray:
+    """A stationary covariance whose spectrum on a torus of twice the patch's size is nowhere below `noise_floor`.
+
+    Its eigenvalues are then not below either, because patches are parts of the torus. Stricter than
+    `floor_eigenvalues`, and no work for large patches.
+    """
+    size, n_pixels = patches.patch_size, patches.n_pixels
+    floor = noise_floor(float(np.abs(stationary_dn2[0]).sum()), patches)
+    # The first row holds lags to the right and down; to the left and down follow from the pixel at the row's end.
+    lags = np.zeros((2 * size, 2 * size))
+    right = stationary_dn2[0].reshape(size, size)
+    left = stationary_dn2[size - 1].reshape(size, size)
+    lags[:size, :size] = right
+    lags[:size, size + 1 :] = left[:, :-1]
+    down = np.arange(1, size)
+    lags[2 * size - down, 1:size] = left[down, :-1][:, ::-1]
+    lags[2 * size - down, 0] = right[down, 0]
+    lags[2 * size - down, size + 1 :] = right[down, 1:][:, ::-1]
+    spectrum = np.fft.fft2(lags).real
+    if spectrum.min() >= floor:
+        return stationary_dn2
+    floored = np.fft.ifft2(np.maximum(spectrum, floor)).real
+    row, column = np.divmod(np.arange(n_pixels), size)
+    return np.asarray(floored[row[None, :] - row[:, None], column[None, :] - column[:, None]])
+
+
 @dataclass(frozen=True)
 class CovarianceJudge:
     """Held-out patches that say which of several covariances is best."""
@@ -153,6 +181,8 @@ class StationaryChoice:
         stationary = lag_average(scatter_dn2, patches.patch_size, self.symmetry)
         if np.isfinite(self.taper_px):
             stationary = stationary * np.exp(-0.5 * squared_distance(patches.patch_size) / self.taper_px**2)
+        if patches.n_pixels > MOST_DENSE_PIXELS:
+            return floor_spectrum(stationary, patches)
         return floor_eigenvalues(stationary, patches)
 
 
@@ -169,8 +199,10 @@ def choose_stationary(
         covariance = choice.covariance(scatter_dn2, train)
         return judge.nats(mean_dn, covariance), choice, covariance
 
-    best = min((judged(StationaryChoice(symmetry)) for symmetry in get_args(Symmetry)), key=lambda entry: entry[0])
-    for width in _TAPERS:
+    large = train.n_pixels > MOST_DENSE_PIXELS
+    symmetries: tuple[Symmetry, ...] = ("none",) if large else get_args(Symmetry)
+    best = min((judged(StationaryChoice(symmetry)) for symmetry in symmetries), key=lambda entry: entry[0])
+    for width in _TAPERS[1::2] if large else _TAPERS:
         tapered = judged(StationaryChoice(best[1].symmetry, width))
         if tapered[0] >= best[0]:  # narrower tapers only cut more
             break

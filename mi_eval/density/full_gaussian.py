@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mi_eval.density.basis import GaussianBasis, gaussian_basis
-from mi_eval.density.covariance import PatchMoments, floor_eigenvalues
+from mi_eval.density.covariance import MOST_DENSE_PIXELS, PatchMoments, floor_eigenvalues
 from mi_eval.density.gaussian import FittedGaussian, fit_sequential_gaussian
 from mi_eval.density.patches import FloatArray, PatchSet
 
@@ -40,6 +40,8 @@ class FullGaussian:
             previous = basis.judge.nats(mean, stationary)
             if best is None or previous < best[0]:
                 best = (previous, mean, stationary)
+            if train.n_pixels > MOST_DENSE_PIXELS:  # no covariance by position: only the mean is chosen
+                continue
             # Both ends are floored, so what lies between them is.
             own = floor_eigenvalues(scatter, train)
             for intensity in _INTENSITIES[1:]:

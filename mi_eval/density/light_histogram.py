@@ -84,7 +84,7 @@ class LightHistogram:
             if high - low < codes.size // 4:
                 every = np.arange(low, high + 1, dtype=np.int64).reshape(-1, 1, 1)
                 first = replace(
-                    patches, codes=every, frame_index=np.zeros(len(every), dtype=np.int64), place_class=None
+                    patches, codes=every, frame_index=np.zeros(len(every), dtype=np.int64), place_class=None, cells=None
                 )
                 table = self.mass(first.lower_dn, first.upper_dn).ravel()
                 return table[codes.reshape(shape).astype(np.int64) - low]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.special import logsumexp, ndtr
 from mi_eval.density.basis import GaussianBasis, gaussian_basis
 from mi_eval.density.cells import log_normal_density, normal_cell_mass
 from mi_eval.density.combine import combine_code_lengths, fit_mixture_weights
-from mi_eval.density.covariance import choose_stationary
+from mi_eval.density.covariance import MOST_DENSE_PIXELS, choose_stationary
 from mi_eval.density.gaussian import OUTLIER_WEIGHTS, Innovations
 from mi_eval.density.interface import FittedDensity, flat_edges, flat_values
 from mi_eval.density.light_histogram import LightHistogram
@@ -52,9 +53,11 @@ class ScaleMixture:
         basis = gaussian_basis(train, validation) if basis is None else basis
         training, tuning = train.thinned(_TRAINING_PIXELS), validation.thinned(_TUNING_PIXELS)
         x, held_out = (flat_values(patches) - basis.moments.global_mean_dn for patches in (training, tuning))
-        shape = _Shape.of(basis.stationary_dn2, train)
         one = np.ones(1)
-        single = self._best_outlier_weight(basis, train, tuning, shape, one, one)
+        single = self._best_outlier_weight(basis, train, tuning, [basis.stationary_dn2], one, one)
+        if train.n_pixels > MOST_DENSE_PIXELS:
+            return single[1]
+        shape = _Shape.of(basis.stationary_dn2, train)
         coarse, weights = shape.weights(x, _COARSE_VARIANCES)
         saved = shape.bits(held_out, one, one) - shape.bits(held_out, coarse, weights)
         # White noise fits all contrasts equally well.
@@ -66,7 +69,8 @@ class ScaleMixture:
         _, even_dn2 = choose_stationary(basis.mean_dn, scatter, train, basis.judge)
         drafts = [(draft, *draft.weights(x, fine)) for draft in (shape, _Shape.of(even_dn2, train))]
         chosen = min(drafts, key=lambda draft: draft[0].bits(held_out, draft[1], draft[2]))
-        several = self._best_outlier_weight(basis, train, tuning, *chosen)
+        covariances = (chosen[0].covariance(a) for a in chosen[1])
+        several = self._best_outlier_weight(basis, train, tuning, covariances, *chosen[1:])
         # One contrast unless several are worth their time.
         return several[1] if several[0] < single[0] - _LEAST_GAIN else single[1]
 
@@ -75,12 +79,12 @@ class ScaleMixture:
         basis: GaussianBasis,
         train: PatchSet,
         tuning: PatchSet,
-        shape: _Shape,
+        covariances_dn2: Iterable[FloatArray],
         variances: FloatArray,
         weights: FloatArray,
     ) -> tuple[float, FittedScaleMixture]:
         """Bits per pixel on `tuning`, and the mixture with the outlier weight that needs fewest."""
-        experts = tuple(Innovations.of(basis.mean_dn, shape.covariance(a)) for a in variances)
+        experts = tuple(Innovations.of(basis.mean_dn, covariance) for covariance in covariances_dn2)
         drafts = [
             FittedScaleMixture(self.name, train.patch_size, variances, experts, weights, basis.histogram, float(w))
             for w in OUTLIER_WEIGHTS[::2]

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from mi_eval.density.camera import ROW_STEP, CameraTable
-from mi_eval.density.covariance import lag_average, squared_distance
+from mi_eval.density.covariance import MOST_DENSE_PIXELS, lag_average, squared_distance
 from mi_eval.density.interface import flat_values
 from mi_eval.density.patches import FloatArray, PatchSet
 from mi_eval.density.template_clusters import canonical_order, find_clusters, scattered_clusters
@@ -47,6 +47,8 @@ def learn_templates(training: PatchSet, seed: int) -> Iterator[Templates]:
     scattered patches.
     """
     if training.noise_variance_dn2 <= 0 or training.n_patches < _FEWEST_PATCHES:
+        return
+    if training.n_pixels > MOST_DENSE_PIXELS:
         return
     scale = LightScale.of(training)
     values = flat_values(training)
