@@ -55,6 +55,7 @@ class InformationEstimate:
 
     ``details`` holds the arrays that a report draws, and is not part of the JSON. ``channels`` holds the score of every
     colour filter or tap alone where it was asked for, ``bursts`` what repeated frames say where there are any.
+    ``bulk_rate_bits_per_pixel`` is there where it was asked for (`mi_eval.bulk_rate`).
     ``budget`` and ``efficiency`` are there where a budget was asked for (`mi_eval.budget.estimate_with_budget`).
     """
 
@@ -82,6 +83,7 @@ class InformationEstimate:
     channels: dict[str, InformationEstimate] = field(default_factory=dict)
     budget: dict[str, Any] | None = None
     efficiency: dict[str, Any] | None = None
+    bulk_rate_bits_per_pixel: dict[str, Any] | None = None
     details: ScoreDetails = field(repr=False, compare=False, default_factory=ScoreDetails)
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,6 +125,11 @@ class InformationEstimate:
             "warnings": [{"code": doubt.code, "message": doubt.message} for doubt in self.warnings],
             "error_budget_bits_per_pixel": dict(self.error_budget_bits_per_pixel),
             **({} if self.budget is None else {"budget": self.budget, "efficiency": self.efficiency}),
+            **(
+                {}
+                if self.bulk_rate_bits_per_pixel is None
+                else {"bulk_rate_bits_per_pixel": self.bulk_rate_bits_per_pixel}
+            ),
             "noise_model": dict(self.noise_model),
             "seed": self.seed,
             "version": self.version,

@@ -37,6 +37,7 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
     show_default=True,
     help="Density models: with a network where it may help (needs torch), without, in any case, or a slow one too.",
 )
+@click.option("--bulk", is_flag=True, help="Extrapolate over patch sizes to the information of a whole frame.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="The score as one JSON object on stdout.")
@@ -56,6 +57,7 @@ def score(
     per_channel: bool,
     budget: bool,
     density: Literal["auto", "closed-form", "network", "reference"],
+    bulk: bool,
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -88,6 +90,22 @@ def score(
         per_channel=per_channel,
         density=density,
     )
+    if bulk:
+        from dataclasses import replace
+
+        from mi_eval.bulk_rate import bulk_rate
+
+        rate = bulk_rate(
+            frames,
+            noise_model,
+            seed=seed,
+            max_patches=max_patches,
+            exposure_s=exposure_s,
+            shift_bits=shift_bits,
+            roi=roi,
+            density=density,
+        )
+        estimate = replace(estimate, bulk_rate_bits_per_pixel=rate.to_dict())
     content = estimate.to_dict()
     outputs: dict[Path, str] = {}
     if report is not None:
@@ -133,6 +151,10 @@ def _summary(content: dict[str, Any]) -> str:
         ["mean signal", f"{content['mean_signal_e']:.2f}", "e-"],
         ["frames, patches", f"{content['frames']}, {content['patches_used']}", f"{content['patch_size']} px wide"],
     ]
+    rate = content.get("bulk_rate_bits_per_pixel")
+    if rate is not None:
+        rows.append(["bulk rate", f"{rate['value']:.4f} +- {rate['std']:.4f}", "bit/px"])
+        rows.append(["a whole frame", f"{rate['per_frame_bits']:.4g}", "bit"])
     models = [
         [model["name"], f"{model['heldout_bits_per_pixel']:.4f}", f"{model['weight']:.3f}"]
         for model in content["models"]
