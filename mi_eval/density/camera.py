@@ -11,6 +11,8 @@ from mi_eval.density.patches import FloatArray
 
 # Distance of neighbouring rows in standard deviations of the blur.
 ROW_STEP = 0.25
+# One wild value must not make the grid endless; rows farther apart than a step only blur the light more.
+_MOST_ROWS = 1 << 15
 # Larger tables of probabilities are left out (64 MB); at such light a Gaussian is as good.
 _MOST_ENTRIES = 8_000_000
 # Below this noise variance [electrons^2] the grid of a camera that only counts would be endlessly fine at 0.
@@ -84,13 +86,13 @@ def camera_table(model: NoiseModel, low_dn: float, high_dn: float, *, own_cells:
     if camera.kind == "gaussian":
         # Rounding blurs too.
         blur = float(np.hypot(read, 0.0 if camera.bit_depth is None else 0.3 / gain))
-        charge = np.linspace(low_e, high_e, int(np.ceil((high_e - low_e) / (ROW_STEP * blur))) + 2)
+        charge = np.linspace(low_e, high_e, _n_rows((high_e - low_e) / blur))
         noise_e2 = np.full(charge.size, read**2)
     else:
         floor = max(read**2, _LEAST_VARIANCE_E2)
         # Uniform in 2 sqrt(y + floor), where the blur has unit variance.
         first, last = 2 * np.sqrt(np.maximum([low_e, high_e], 0.0) + floor)
-        root = np.linspace(first, last, int(np.ceil((last - first) / ROW_STEP)) + 2)
+        root = np.linspace(first, last, _n_rows(last - first))
         charge = np.maximum(root**2 / 4 - floor, 0.0)
         noise_e2 = charge + read**2
     light = np.asarray(camera.response.evaluate(gain * charge), dtype=np.float64)
@@ -115,3 +117,8 @@ def camera_table(model: NoiseModel, low_dn: float, high_dn: float, *, own_cells:
     dense = pmf[:, start:stop].toarray()
     dense /= dense.sum(axis=1, keepdims=True)  # tails below 1e-17 were left out
     return CameraTable(charge, light, variance, dense, first_code + lattice * start, lattice)
+
+
+def _n_rows(blurs: float) -> int:
+    """Number of rows over so many standard deviations of the blur."""
+    return min(int(np.ceil(min(blurs / ROW_STEP, 1e9))) + 2, _MOST_ROWS)

@@ -189,3 +189,9 @@ class TestCameraTable:
         assert table.pmf is not None
         assert (table.first_code_dn, table.lattice_dn) == (5.0, 3.0)
         np.testing.assert_allclose(table.pmf @ np.arange(table.pmf.shape[1]), table.charge_e, rtol=1e-9, atol=1e-9)
+
+    def test_a_wild_value_does_not_make_the_grid_endless(self) -> None:
+        model = NoiseModel.from_parameters(kind="gaussian", system_gain_dn_per_e=1.0, read_noise_e=1.0)
+        table = camera_table(model, -5.0, 1e12, own_cells=False)
+        assert table.light_dn.size <= 2**15
+        np.testing.assert_allclose(table.light_at(table.row_of(np.array([0.0, 1e9]))), [0.0, 1e9], atol=1e-3)
