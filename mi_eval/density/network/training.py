@@ -64,7 +64,7 @@ def train(
     """
     rng = np.random.default_rng(seed)
     averaged = [w.detach().clone() for w in weights]
-    optimiser = torch.optim.Adam(weights, lr=schedule.learning_rate, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(weights, lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True)
     batches = _batches(len(tensors[0]), schedule.batch_patches, rng)
     best: tuple[float, list[Tensor]] | None = None
     for step in range(steps):
@@ -78,8 +78,7 @@ def train(
         optimiser.step()
         share = max(1 / (1 + _AVERAGE_OVER * step), 1e-3)
         with torch.no_grad():
-            for mean, weight in zip(averaged, weights, strict=True):
-                mean.lerp_(weight, share)
+            torch._foreach_lerp_(averaged, weights, share)
         if (step + 1) * _CHECKS // steps > step * _CHECKS // steps:
             nats = mean_nats(averaged, masses, validation)
             if best is None or nats < best[0]:
