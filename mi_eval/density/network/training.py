@@ -34,8 +34,8 @@ class Schedule:
 
     pixel_visits: float = 2.2e6
     most_epochs: float = 6.0
-    batch_patches: int = 8
-    learning_rate: float = 0.01
+    batch_patches: int = 16
+    learning_rate: float = 0.014
 
     def steps(self, n_patches: int, n_pixels: int) -> int:
         """Batches in all, at least 40."""
