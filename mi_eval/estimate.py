@@ -40,6 +40,7 @@ def estimate_information(
     roi: bool = False,
     per_channel: bool = False,
     burst: bool | None = None,
+    accept_processed: bool = False,
     keep: Callable[[ScoreParts], None] | None = None,
     density: Density = "auto",
 ) -> InformationEstimate:
@@ -76,6 +77,8 @@ def estimate_information(
         causal past explains ("auto", with torch installed) or in any case; also with the slow reference network.
     deterministic : bool
         Leave timings out, so that the result is the same bytes every time.
+    accept_processed : bool
+        Score frames that were denoised or demosaiced all the same; the score is then no absolute number.
     keep : callable, optional
         Is given what the estimate is put together from, for whatever else is wanted of the same patches.
 
@@ -104,6 +107,7 @@ def estimate_information(
         roi=roi,
         density=density,
         burst=burst,
+        accept_processed=accept_processed,
     )
     if keep is not None:
         keep(parts)

@@ -20,6 +20,7 @@ from mi_eval.histograms import frame_histograms
 from mi_eval.measurements import FrameSource, Measurements, cut_patches
 from mi_eval.patch_places import PatchPlaces, crop_to_patches
 from mi_eval.pixel_classes import PixelClasses, classify_pixels
+from mi_eval.processed import check_noise
 from mi_eval.warnings import ScoreWarning
 
 FloatArray = NDArray[np.float64]
@@ -102,6 +103,7 @@ def measure_parts(
     roi: bool = False,
     density: Density = "auto",
     burst: bool | None = None,
+    accept_processed: bool = False,
 ) -> ScoreParts:
     """Compare frames and model, cut patches, find H(Z|Y) and its errors, and code every patch by unseen frames.
 
@@ -110,12 +112,20 @@ def measure_parts(
     Raises
     ------
     PhotonbitsError
-        If frames and noise model do not fit together, or there are too few patches.
+        If frames and noise model do not fit together, there are too few patches, or frames were denoised or demosaiced
+        and ``accept_processed`` is False.
     """
     checked = check_frames(source, model, exposure_s=exposure_s, roi=roi)
     repeats = find_repeats(checked.source, model, exposed=checked.exposed, exposure_s=checked.exposure_s, burst=burst)
     return measure_checked(
-        checked, model, patch_size=patch_size, seed=seed, max_patches=max_patches, density=density, repeats=repeats
+        checked,
+        model,
+        patch_size=patch_size,
+        seed=seed,
+        max_patches=max_patches,
+        density=density,
+        repeats=repeats,
+        accept_processed=accept_processed,
     )
 
 
@@ -129,8 +139,11 @@ def measure_checked(
     places: PatchPlaces | None = None,
     density: Density = "auto",
     repeats: Repeats | None = None,
+    accept_processed: bool | None = None,
 ) -> ScoreParts:
     """`measure_parts` of frames that were compared with their model already, at places of one's own choice.
+
+    Their noise is not compared with the model's where ``accept_processed`` is None.
 
     Raises
     ------
@@ -154,8 +167,12 @@ def measure_checked(
         exposure_s=checked.exposure_s,
         scene=None if repeats is None else repeats.scene,
     )
+    noise_doubts: tuple[ScoreWarning, ...] = ()
+    if accept_processed is not None:
+        noise_doubts = check_noise(source, model, accept_processed=accept_processed, exposed=checked.exposed, seed=seed)
     parts = parts_of(source, model, data, classify_pixels(model, source.shape), seed, density)
-    return replace(parts, exposure_s=checked.exposure_s, exposed=checked.exposed, repeats=repeats, checks=doubts)
+    checks = (*noise_doubts, *doubts)
+    return replace(parts, exposure_s=checked.exposure_s, exposed=checked.exposed, repeats=repeats, checks=checks)
 
 
 def parts_of(

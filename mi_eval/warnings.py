@@ -155,6 +155,27 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "Signals reach {signal_dn:.0f} DN above the offset; the noise model was measured up to {limit_dn:.0f} DN.",
         None,
     ),
+    "demosaiced": (
+        "Every second pixel was computed from its neighbours (detail differs by a factor of {ratio:.1f}): the frames "
+        "were demosaiced. The score means nothing by itself.",
+        1.5,
+    ),
+    "processed": (
+        "The quietest parts of the frames have {percent:.0f} % of the noise variance that the model says: they were "
+        "denoised, averaged or resampled, or come from another camera or setting. The score means nothing by itself.",
+        0.5,
+    ),
+    "quieter_than_model": (
+        "The quietest parts of the frames have {percent:.0f} % of the noise variance that the model says: the model "
+        "belongs to other settings, or the frames were smoothed. The score is too low by half the binary log of that "
+        "ratio, or wrong altogether.",
+        0.06,
+    ),
+    "noisier_than_model": (
+        "Flat parts of the frames have {percent:.0f} % of the noise variance that the model says: other settings, or a "
+        "fixed pattern that the model has no map of. What is not in the model counts as information.",
+        0.15,
+    ),
     "budget_surrogate": (
         "The budget's model of these scenes (one-pixel law, Gaussian correlation) holds {surrogate:.3f} bit per pixel "
         "where the score is {score:.3f}: neighbouring pixels share more than their correlation. Take the budget as the "

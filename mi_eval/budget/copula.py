@@ -28,6 +28,8 @@ class Lags:
     row_step : ndarray (n_labels,)
         Rows between them; pairs within a row have 0.
     self_pair : ndarray (n_labels,) of bool
+    place : ndarray (p*p,)
+        Channel of each pixel.
     """
 
     label: IntArray
@@ -35,6 +37,7 @@ class Lags:
     second: IntArray
     row_step: IntArray
     self_pair: NDArray[np.bool_]
+    place: IntArray
 
     @classmethod
     def of(cls, patch_size: int, channel: IntArray, period: tuple[int, int]) -> Lags:
@@ -49,7 +52,12 @@ class Lags:
         a, b = low.ravel()[example], high.ravel()[example]
         flat = channel.ravel()
         return cls(
-            label.reshape(key.shape).astype(np.int64), flat[a], flat[b], (row[b] - row[a]).astype(np.int64), a == b
+            label=label.reshape(key.shape).astype(np.int64),
+            first=flat[a],
+            second=flat[b],
+            row_step=(row[b] - row[a]).astype(np.int64),
+            self_pair=a == b,
+            place=flat,
         )
 
     def sums(self, products: FloatArray) -> FloatArray:

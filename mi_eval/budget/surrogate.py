@@ -145,8 +145,9 @@ def _information(scenes: Scenes, tables: Sequence[Sequence[tuple[float, PixelTab
         channel.share * sum(weight * table.information_bits(channel.law.weights) for weight, table in own)
         for channel, own in zip(scenes.channels, tables, strict=True)
     )
-    out = np.array(alone, dtype=np.float64)
-    for law in range(scenes.n_laws):
+    alone = np.asarray(alone, dtype=np.float64)
+    together = np.empty(scenes.n_laws)
+    for law in range(scenes.n_laws - 1):
         reliability, shared = _reliability(scenes.channels, tables, law)
         noise = _shared_noise(scenes.lags, shared)
         light = scenes.correlation(law)
@@ -155,10 +156,12 @@ def _information(scenes: Scenes, tables: Sequence[Sequence[tuple[float, PixelTab
             codes = (codes + row[scenes.lags.label]) * light
         codes += (_noise_share(scenes.lags, reliability) * noise)[scenes.lags.label]
         codes[np.diag_indices_from(codes)] = 1.0
-        out[law] += 0.5 * copula.log2_determinant(codes)
+        together[law] = 0.5 * copula.log2_determinant(codes)
         if np.any(noise):
-            out[law] -= 0.5 * copula.log2_determinant(scenes.lags.matrix(noise))
-    return out
+            together[law] -= 0.5 * copula.log2_determinant(scenes.lags.matrix(noise))
+    # Spikes have no normal scores worth the name: the non-parametric law counts for single pixels alone.
+    together[-1] = together[0]
+    return np.asarray(alone + together)
 
 
 def _reliability(
@@ -197,18 +200,25 @@ def _light_correlation(
     blocks = np.unique(block)
     sums = np.stack([lags.sums(scores[block == b].T @ scores[block == b]) for b in blocks])
     sizes = np.array([np.count_nonzero(block == b) for b in blocks], dtype=np.float64)
+    totals = np.stack([scores[block == b].sum(axis=0) for b in blocks])
     tables = [
         [(m.weight, pixel_table(m, c.law.light_e)) for m in measured(c.sensor, (), c.highest_e)] for c in channels
     ]
     out = []
-    for law in range(channels[0].law.weights.shape[1]):
+    for law in range(channels[0].law.weights.shape[1] - 1):
         kept = (np.arange(1, blocks.size + 1) != law) | (blocks.size == 1)
-        codes = sums[kept].sum(axis=0) / (sizes[kept].sum() * lags.counts)
+        # Scores have mean 0 and variance 1 over all frames, and not without some of them.
+        mean = totals[kept].sum(axis=0) / sizes[kept].sum()
+        level = np.array([mean[lags.place == c].mean() for c in range(len(channels))])
+        codes = sums[kept].sum(axis=0) / (sizes[kept].sum() * lags.counts) - level[lags.first] * level[lags.second]
+        own = lags.self_pair
+        power = np.array([codes[own & (lags.first == c)].mean() for c in range(len(channels))])
+        codes = codes / np.sqrt(power[lags.first] * power[lags.second])
         reliability, shared = _reliability(channels, tables, law)
         codes = codes - _noise_share(lags, reliability) * _shared_noise(lags, shared)
         light = copula.light_from_codes(copula.product_of(lags, reliability), codes)
         out.append(np.where(lags.self_pair, 1.0, light))
-    return np.stack(out)
+    return np.stack([*out, out[0]])
 
 
 def _lowest_charge(sensor: Sensor, data: Measurements) -> float:

@@ -29,6 +29,7 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
     help="All frames show one still scene, or none repeats another. Default: look.",
 )
 @click.option("--per-channel", is_flag=True, help="Score every colour filter or tap alone as well.")
+@click.option("--accept-processed", is_flag=True, help="Score denoised or demosaiced frames too, for comparisons only.")
 @click.option("--budget", is_flag=True, help="Price every imperfection of the camera in bits, and its efficiency.")
 @click.option(
     "--density",
@@ -55,6 +56,7 @@ def score(
     roi: bool,
     burst: bool | None,
     per_channel: bool,
+    accept_processed: bool,
     budget: bool,
     density: Literal["auto", "closed-form", "network", "reference"],
     bulk: bool,
@@ -89,6 +91,7 @@ def score(
         burst=burst,
         per_channel=per_channel,
         density=density,
+        accept_processed=accept_processed,
     )
     if bulk:
         from dataclasses import replace

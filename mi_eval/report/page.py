@@ -25,6 +25,7 @@ from calibrate.plumbing.html import (
 )
 from mi_eval.report import charts
 from mi_eval.report import numbers as n
+from mi_eval.report.budget import bars, budget_sections, spectrum, spectrum_charts
 from mi_eval.score_details import ScoreDetails
 
 NO_WARNINGS = "No warnings were raised."
@@ -50,6 +51,7 @@ def render_score_report(score: n.Score, details: ScoreDetails | None = None) -> 
     sections = [
         Section("How it comes about", _balance(score)),
         Section("Warnings", (_warnings(score),)),
+        *budget_sections(score),
         *_where(score, details),
         *_light(details),
         Section("Density models", _models(score, details)),
@@ -79,6 +81,8 @@ def write_score_figures(score: n.Score, details: ScoreDetails | None, folder: st
         "code_histogram": charts.code_histogram(details),
         "pit": charts.pit(details),
         "learning_curve": charts.learning_curve(details, score),
+        "budget": bars(score) if (score.get("budget") or {}).get("parts") else None,
+        "spectrum": spectrum(score),
     }
     written = []
     for name, figure in figures.items():
@@ -152,6 +156,7 @@ def _where(score: n.Score, details: ScoreDetails) -> list[Section]:
             "single patches scatter, so look for regions (grey: not scored)."
         )
         shown += _chart(charts.information_map(details, patch), "information-map", "Map of local information", caption)
+    shown += spectrum_charts(score)
     if details.per_frame_bits is not None and len(details.per_frame_bits):
         bits = np.asarray(details.per_frame_bits, dtype=np.float64)
         far = int(n.frame_outliers(bits).sum())
@@ -242,6 +247,9 @@ def number_facts(score: n.Score) -> list[tuple[str, str]]:
         facts.append(("Bits per electron", f"{score['bits_per_electron']:.5g}"))
     if score.get("mean_signal_e") is not None:
         facts.append(("Mean signal", f"{score['mean_signal_e']:.5g} electrons of light"))
+    efficiency = score.get("efficiency")
+    if efficiency is not None:
+        facts.append(("Efficiency", f"{efficiency['value']:.4f} of the photons' information ({efficiency['method']})"))
     size = score["patch_size"]
     facts += [
         ("Frames", f"{score['frames']}"),

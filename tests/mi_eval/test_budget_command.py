@@ -25,7 +25,7 @@ def scene(tmp_path):
 
 def run(scene, *words):
     frames = sorted(scene.glob("scene_*.tif"))
-    words = [*frames, "--noise-model", scene / "sensor.yaml", "--patch-size", "8", *words]
+    words = [*frames, "--noise-model", scene / "sensor.yaml", "--patch-size", "8", "--density", "closed-form", *words]
     return CliRunner().invoke(main, ["score", *map(str, words)])
 
 

@@ -218,3 +218,53 @@ def test_details_of_different_lengths_are_refused():
         ScoreDetails(example_frame=np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match="1 frame_names for 2"):
         ScoreDetails(frame_names=("a",), per_frame_bits=np.zeros(2))
+
+
+def budget_score(**changes):
+    def bits(value, std):
+        return {"bits_per_pixel": {"value": value, "std": std}}
+
+    parts = [("read_noise", 0.0775, 0.0004), ("rounding", 0.0099, 0.0001), ("nonlinearity", -0.0123, 0.0011)]
+    budget = {
+        "ensemble": f"light {EVIL}",
+        "method": "gaussian_copula",
+        "as_fitted": bits(1.1781, 0.0013),
+        "parts": [{"name": name, **bits(value, std)} for name, value, std in parts],
+        "not_priced": [{"name": "drift", "reason": f"none {EVIL}"}],
+        "all_off": bits(1.2651, 0.0016),
+        "noiseless_readout_limit": bits(1.2652, 0.0016),
+        "interaction": bits(0.0118, 0.0002),
+        "spectrum": {
+            "frequency_cycles_per_px": [0.0, 0.1, 0.3, 0.5, 0.7],
+            "share_of_square": [0.01, 0.09, 0.3, 0.5, 0.1],
+            "bits_per_pixel": [4.0, 3.0, 1.0, 0.4, 0.2],
+            "noiseless_bits_per_pixel": [4.1, 3.1, 1.3, 0.7, 0.4],
+        },
+    }
+    efficiency = {"value": 0.9312, "std": 0.0004, "ci95": [0.9304, 0.932], "method": "gaussian_copula"}
+    return score(budget=budget | changes, efficiency=efficiency)
+
+
+def test_budget_has_its_section_bars_and_numbers(tmp_path):
+    page = render_score_report(budget_score(), details())
+    checked(page)
+    assert "What limits the camera" in page and EVIL not in page
+    assert "The dearest imperfection is read noise" in page and "93.1 %" in page
+    text = re.sub("<[^>]*>", "", page)
+    for number in ("1.1781", "+0.0775", "-0.0123", "1.2652", "0.9312"):
+        assert number in text
+    names = {path.name for path in write_score_figures(budget_score(), details(), tmp_path)}
+    assert {"budget.png", "spectrum.png"} <= names
+
+
+def test_budget_without_a_limit_says_why():
+    none = {"bits_per_pixel": None}
+    sections = budget_score(all_off=none, noiseless_readout_limit=none, interaction=none, spectrum=None, parts=[])
+    page = render_score_report({**sections, "efficiency": None}, details())
+    checked(page)
+    assert "Without shot noise there is no limit" in page
+    assert "Information over spatial frequency" not in page
+
+
+def test_no_budget_no_section():
+    assert "What limits the camera" not in render_score_report(score(), details())
