@@ -15,12 +15,13 @@ from scipy import stats
 from calibrate import NoiseModel, PhotonbitsError, __version__
 from mi_eval.doubts import doubts_of
 from mi_eval.heldout import Density
+from mi_eval.learning import learning_curve
 from mi_eval.measurements import FrameSource, Measurements, frames_from_array, frames_from_paths
 from mi_eval.per_channel import channel_estimates
 from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
 from mi_eval.scenes import effective_scenes
 from mi_eval.score_parts import ScoreParts, measure_parts
-from mi_eval.shown import score_details
+from mi_eval.shown import score_details, with_curve
 
 __all__ = ["InformationEstimate", "estimate_information"]
 
@@ -41,6 +42,7 @@ def estimate_information(
     per_channel: bool = False,
     burst: bool | None = None,
     accept_processed: bool = False,
+    with_learning_curve: bool = False,
     keep: Callable[[ScoreParts], None] | None = None,
     density: Density = "auto",
 ) -> InformationEstimate:
@@ -75,6 +77,8 @@ def estimate_information(
     density : {"auto", "closed-form", "network", "reference"}
         Families of densities: the closed-form ones alone; with a neural network where they leave something that the
         causal past explains ("auto", with torch installed) or in any case; also with the slow reference network.
+    with_learning_curve : bool
+        Score quarters and halves of the frames as well.
     deterministic : bool
         Leave timings out, so that the result is the same bytes every time.
     accept_processed : bool
@@ -112,6 +116,9 @@ def estimate_information(
     if keep is not None:
         keep(parts)
     estimate = information_estimate(parts, exposure_s=exposure_s, deterministic=deterministic)
+    if with_learning_curve:
+        curve = learning_curve(parts)
+        estimate = replace(estimate, learning_curve=curve, details=with_curve(estimate.details, curve))
     if not per_channel:
         return estimate
     finish = partial(information_estimate, exposure_s=exposure_s, deterministic=deterministic)

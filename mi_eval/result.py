@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mi_eval.score_details import ScoreDetails
@@ -50,6 +50,16 @@ class ModelRecord(_Keyed):
 
 
 @dataclass(frozen=True)
+class LearningPoint(_Keyed):
+    """The score of a part of the frames: how many, and how many patches; bits per pixel."""
+
+    frames: int
+    patches: int
+    value: float
+    std: float
+
+
+@dataclass(frozen=True)
 class InformationEstimate:
     """I(X;Z) in bits per pixel; the attributes are the keys of score.json.
 
@@ -80,6 +90,7 @@ class InformationEstimate:
     error_budget_bits_per_pixel: dict[str, float]
     effective_scenes: float | None = None
     bursts: dict[str, Any] | None = None
+    learning_curve: tuple[LearningPoint, ...] = ()
     channels: dict[str, InformationEstimate] = field(default_factory=dict)
     budget: dict[str, Any] | None = None
     efficiency: dict[str, Any] | None = None
@@ -136,6 +147,8 @@ class InformationEstimate:
         }
         if self.bursts is not None:
             out["bursts"] = self.bursts
+        if self.learning_curve:
+            out["learning_curve"] = [asdict(point) for point in self.learning_curve]
         if self.channels:
             out["channels"] = {
                 name: {key: value for key, value in channel.to_dict().items() if key not in _OF_THE_WHOLE}

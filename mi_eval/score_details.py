@@ -40,7 +40,7 @@ class ScoreDetails:
     pit_densities : ndarray (n_bins,) or None
         Its densities, 1 everywhere for a density model without fault.
     learning_patches, learning_bits, learning_std_bits : ndarray (n_points,) or None
-        Learning curve: training patches, information in bits per pixel, its standard error (may be None).
+        Learning curve: patches, score of as many in bits per pixel, its standard error (may be None).
 
     Raises
     ------

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from calibrate import NoiseModel
 from mi_eval.conditional_entropy import ConditionalEntropy
 from mi_eval.measurements import Measurements
+from mi_eval.result import LearningPoint
 from mi_eval.score_details import ScoreDetails
 from mi_eval.score_parts import ScoreParts
 
@@ -50,4 +54,14 @@ def score_details(parts: ScoreParts) -> ScoreDetails:
         histogram_predicted=predicted,
         pit_edges=edges,
         pit_densities=np.histogram(heldout.pit, edges, density=True)[0],
+    )
+
+
+def with_curve(details: ScoreDetails, curve: Sequence[LearningPoint]) -> ScoreDetails:
+    """The arrays with those of a learning curve."""
+    return replace(
+        details,
+        learning_patches=np.array([point.patches for point in curve], dtype=np.float64),
+        learning_bits=np.array([point.value for point in curve]),
+        learning_std_bits=np.array([point.std for point in curve]),
     )

@@ -39,6 +39,7 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
     help="Density models: with a network where it may help (needs torch), without, in any case, or a slow one too.",
 )
 @click.option("--bulk", is_flag=True, help="Extrapolate over patch sizes to the information of a whole frame.")
+@click.option("--learning-curve", is_flag=True, help="Score quarters and halves of the frames as well.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="The score as one JSON object on stdout.")
@@ -60,6 +61,7 @@ def score(
     budget: bool,
     density: Literal["auto", "closed-form", "network", "reference"],
     bulk: bool,
+    learning_curve: bool,
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -92,6 +94,7 @@ def score(
         per_channel=per_channel,
         density=density,
         accept_processed=accept_processed,
+        with_learning_curve=learning_curve,
     )
     if bulk:
         from dataclasses import replace
@@ -132,6 +135,11 @@ def score(
 NOISE = ("observed_variance_dn2", "predicted_variance_dn2")
 
 
+def _scenes(content: dict[str, Any]) -> str:
+    """Effective number of scenes, for people."""
+    return "not seen" if content["effective_scenes"] is None else f"{content['effective_scenes']:.0f}"
+
+
 def _summary(content: dict[str, Any]) -> str:
     """The score in words, for people."""
     from calibrate.plumbing.tables import format_table
@@ -152,6 +160,7 @@ def _summary(content: dict[str, Any]) -> str:
         ["conditional entropy H(Z|Y)", f"{conditional['value']:.4f}", "bit/px"],
         ["upper bound of I(X;Z)", f"{content['upper_bound_bits_per_pixel']:.4f}", "bit/px"],
         ["mean signal", f"{content['mean_signal_e']:.2f}", "e-"],
+        ["different scenes", _scenes(content), ""],
         ["frames, patches", f"{content['frames']}, {content['patches_used']}", f"{content['patch_size']} px wide"],
     ]
     rate = content.get("bulk_rate_bits_per_pixel")
@@ -177,6 +186,12 @@ def _summary(content: dict[str, Any]) -> str:
         ]
         parts += ["", format_table(["mean, DN", "noise of repeats, DN^2", "model, DN^2", "z"], rows, align="rrrr")]
         parts += [f"Noise of repeated frames over the model's: {found['variance_ratio']:.4f}"]
+    if content.get("learning_curve"):
+        rows = [
+            [str(point["frames"]), str(point["patches"]), f"{point['value']:.4f}", f"{point['std']:.4f}"]
+            for point in content["learning_curve"]
+        ]
+        parts += ["", format_table(["frames", "patches", "bit/px", "std"], rows, align="rrrr")]
     if content.get("channels"):
         rows = []
         for name, channel in content["channels"].items():

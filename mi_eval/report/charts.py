@@ -250,7 +250,7 @@ def pit(details: ScoreDetails) -> Figure | None:
 
 
 def learning_curve(details: ScoreDetails, score: n.Score) -> Figure | None:
-    """Information found against the number of training patches, with the score and its interval."""
+    """Score of parts of the frames against the number of patches, with the score of all and its interval."""
     if details.learning_patches is None or details.learning_bits is None:
         return None
     low, high = score["mutual_information_bits_per_pixel"]["ci95"]
@@ -266,12 +266,12 @@ def learning_curve(details: ScoreDetails, score: n.Score) -> Figure | None:
             color=style.INK,
             linewidth=1,
             elinewidth=1,
-            label="uncorrected, held out",
+            label="a part of the frames",
         )
         axes.set_xscale("log")
         style.plain_log_axis(axes.xaxis)
         axes.margins(y=0.25)
-        axes.set_xlabel("training patches")
+        axes.set_xlabel("patches")
         axes.set_ylabel("information (bit/px)")
         axes.legend(loc="upper right")
     return figure

@@ -213,12 +213,18 @@ def _models(score: n.Score, details: ScoreDetails) -> tuple[Block, ...]:
     )
     shown = _chart(charts.pit(details), "pit", "Probability integral transform", caption)
     caption = (
-        "More training patches should change little at the right end: a curve still falling there has not settled."
+        "The score of a quarter, half and all of the frames, each corrected for its number: where the curve still "
+        "moves at the right end, more scenes would change the score."
     )
     shown += _chart(charts.learning_curve(details, score), "learning", "Learning curve", caption)
     if shown:
         blocks.append(Charts(shown))
     return tuple(blocks) or (Paragraph("No density models are listed."),)
+
+
+def _scene_facts(score: n.Score) -> list[tuple[str, str]]:
+    scenes = score.get("effective_scenes")
+    return [] if scenes is None else [("Different scenes", f"about {scenes:.0f}")]
 
 
 def number_facts(score: n.Score) -> list[tuple[str, str]]:
@@ -253,6 +259,7 @@ def number_facts(score: n.Score) -> list[tuple[str, str]]:
     size = score["patch_size"]
     facts += [
         ("Frames", f"{score['frames']}"),
+        *_scene_facts(score),
         ("Patches", f"{score['patches_used']} of {size} × {size} pixels"),
         ("Saturated pixels", f"{100 * score['saturated_fraction']:.3g} %"),
     ]
