@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -16,6 +16,7 @@ from mi_eval.difference import Difference, difference_of, holm
 from mi_eval.estimate import frame_source, information_estimate, load_model
 from mi_eval.frame_source import FrameSource, Region
 from mi_eval.frames_check import CheckedFrames, check_frames
+from mi_eval.heldout import Density
 from mi_eval.measurements import FEWEST_PATCHES
 from mi_eval.patch_places import PatchPlaces, patch_places
 from mi_eval.result import InformationEstimate, IntervalEstimate
@@ -39,6 +40,7 @@ def compare_information(
     seed: int = 0,
     max_patches: int = 20_000,
     exposures_s: Mapping[str, float] | None = None,
+    density: Literal["closed-form", "network", "reference"] = "closed-form",
     deterministic: bool = False,
 ) -> Comparison:
     r"""Difference in information between two or more sets of raw frames, with a 95 % interval and a verdict.
@@ -57,6 +59,9 @@ def compare_information(
         As for `estimate_information`.
     exposures_s : mapping of name to exposure, optional
         Leaves dark charge out of the mean signal.
+    density : {"closed-form", "network", "reference"}
+        Families of densities, the same for all entries: closed-form ones, with a neural network, or with a slow
+        reference network too.
 
     Raises
     ------
@@ -172,6 +177,7 @@ def _measure(
     patch_size: int,
     seed: int,
     max_patches: int,
+    density: Density = "closed-form",
 ) -> dict[str, ScoreParts]:
     """Score every entry with one number of patches and, for frames of one size, at common places."""
     shapes = {checked.source.shape for checked in frames.values()}
@@ -183,7 +189,13 @@ def _measure(
         max_patches = min(max_patches, max(most, FEWEST_PATCHES))
     return {
         name: measure_checked(
-            checked, models[name], patch_size=patch_size, seed=seed, max_patches=max_patches, places=common
+            checked,
+            models[name],
+            patch_size=patch_size,
+            seed=seed,
+            max_patches=max_patches,
+            places=common,
+            density=density,
         )
         for name, checked in frames.items()
     }

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrate.plumbing.progress import track
+from mi_eval.heldout import Density
 from mi_eval.measurements import FEWEST_GROUPS, FEWEST_PATCHES
 from mi_eval.result import LearningPoint
 from mi_eval.score_parts import ScoreParts, parts_of, spread_std
@@ -58,4 +59,11 @@ def _of_rows(parts: ScoreParts, rows: np.ndarray) -> ScoreParts:
     some = replace(
         data, patches=patches, positions=data.positions[rows], n_groups=int(np.unique(patches.frame_index).size)
     )
-    return parts_of(parts.source, parts.model, some, parts.classes, parts.seed)
+    return parts_of(parts.source, parts.model, some, parts.classes, parts.seed, _density(parts))
+
+
+def _density(parts: ScoreParts) -> Density:
+    """The families of the whole, so that no part has others."""
+    if "gated_pixelcnn" in parts.heldout.names:
+        return "reference"
+    return "network" if "causal_network" in parts.heldout.names else "closed-form"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -49,6 +49,13 @@ class _EntryType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--patch-size", type=int, default=16, show_default=True, help="Side of the patches, pixels.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of patch choice and folds.")
 @click.option("--max-patches", type=int, default=20_000, show_default=True, help="Most patches used of an entry.")
+@click.option(
+    "--density",
+    type=click.Choice(["closed-form", "network", "reference"]),
+    default="closed-form",
+    show_default=True,
+    help="Density models of all entries: closed-form, with a network too (needs torch), or with a slow one as well.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the comparison as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="The comparison as one JSON object on stdout.")
@@ -65,6 +72,7 @@ def compare(
     patch_size: int,
     seed: int,
     max_patches: int,
+    density: Literal["closed-form", "network", "reference"],
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -89,6 +97,7 @@ def compare(
         patch_size=patch_size,
         seed=seed,
         max_patches=max_patches,
+        density=density,
         deterministic=deterministic,
     )
     content = comparison.to_dict()

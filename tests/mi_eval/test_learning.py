@@ -19,7 +19,9 @@ CAMERA = NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=1.5, 
 def test_points_agree_with_the_truth_at_every_number() -> None:
     source = IndependentPixels("gamma", "", CAMERA, GammaLight(4.0, 20.0))
     frames = source.sample(32, 16, np.random.default_rng(0)).frames
-    found = estimate_information(frames, CAMERA, patch_size=4, seed=1, with_learning_curve=True, deterministic=True)
+    found = estimate_information(
+        frames, CAMERA, patch_size=4, seed=1, with_learning_curve=True, density="closed-form", deterministic=True
+    )
     assert [(point.frames, point.patches) for point in found.learning_curve] == [(8, 128), (16, 256), (32, 512)]
     truth = source.information_bits(4).value
     for point in found.learning_curve:
@@ -29,14 +31,16 @@ def test_points_agree_with_the_truth_at_every_number() -> None:
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert content["learning_curve"][0].keys() == {"frames", "patches", "value", "std"}
     assert "Learning curve" in render_score_report(content, found.details)
-    plain = estimate_information(frames, CAMERA, patch_size=4, seed=1, deterministic=True)
+    plain = estimate_information(frames, CAMERA, patch_size=4, seed=1, density="closed-form", deterministic=True)
     assert "learning_curve" not in plain.to_dict()
     assert {**content, "learning_curve": None} == {**json.loads(json.dumps(plain.to_dict())), "learning_curve": None}
 
 
 def test_points_without_enough_frames_are_left_out() -> None:
     frames = CAMERA.sample(np.random.default_rng(1).gamma(4.0, 5.0, (9, 16, 16)), np.random.default_rng(2))
-    found = estimate_information(frames, CAMERA, patch_size=4, with_learning_curve=True, deterministic=True)
+    found = estimate_information(
+        frames, CAMERA, patch_size=4, with_learning_curve=True, density="closed-form", deterministic=True
+    )
     assert [point.frames for point in found.learning_curve] == [4, 9]  # 9 // 2, rounded to even
 
 
@@ -47,7 +51,9 @@ def test_points_without_enough_frames_are_left_out() -> None:
 def test_repeated_scenes_are_warned_of(kinds: int, times: int, codes: set[str]) -> None:
     rng = np.random.default_rng(kinds)
     light = np.tile(rng.gamma(4.0, 20.0, (kinds, 16, 16)), (times, 1, 1))
-    found = estimate_information(CAMERA.sample(light, rng), CAMERA, patch_size=8, deterministic=True)
+    found = estimate_information(
+        CAMERA.sample(light, rng), CAMERA, patch_size=8, density="closed-form", deterministic=True
+    )
     assert found.effective_scenes == pytest.approx(kinds, rel=0.15)
     assert {doubt.code for doubt in found.warnings} & {"few_scenes", "scenes_alike"} == codes
     assert found.to_dict()["effective_scenes"] == found.effective_scenes
