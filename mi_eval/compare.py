@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError, __version__
+from mi_eval.bursts import Repeats, find_repeats
 from mi_eval.compare_details import entry_details
 from mi_eval.comparison import UNDECIDED, Comparison, PairResult
 from mi_eval.difference import Difference, difference_of, holm
@@ -181,6 +184,7 @@ def _measure(
 ) -> dict[str, ScoreParts]:
     """Score every entry with one number of patches and, for frames of one size, at common places."""
     shapes = {checked.source.shape for checked in frames.values()}
+    repeats = _repeats(frames, models)
     common: PatchPlaces | None = None
     if len(shapes) == 1 and patch_size == int(patch_size):
         shape = next(iter(shapes))
@@ -196,9 +200,22 @@ def _measure(
             max_patches=max_patches,
             places=common,
             density=density,
+            repeats=repeats[name],
         )
         for name, checked in frames.items()
     }
+
+
+def _repeats(frames: Mapping[str, CheckedFrames], models: Mapping[str, NoiseModel]) -> dict[str, Repeats]:
+    """Frames that repeat the scene before them; where all entries have one number of frames, in any of the entries."""
+    found = {
+        name: find_repeats(own.source, models[name], exposed=own.exposed, exposure_s=own.exposure_s)
+        for name, own in frames.items()
+    }
+    if len({repeats.scene.size for repeats in found.values()}) > 1:
+        return found
+    new = np.all([np.diff(repeats.scene, prepend=-1) != 0 for repeats in found.values()], axis=0)
+    return {name: replace(repeats, scene=np.cumsum(new) - 1) for name, repeats in found.items()}
 
 
 def _exposed(frames: Iterable[CheckedFrames]) -> Region | None:

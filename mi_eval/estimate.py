@@ -35,6 +35,7 @@ def estimate_information(
     patch_size: int = 16,
     seed: int = 0,
     max_patches: int = 20_000,
+    with_learning_curve: bool = False,
     exposure_s: float | None = None,
     deterministic: bool = False,
     shift_bits: int = 0,
@@ -42,7 +43,6 @@ def estimate_information(
     per_channel: bool = False,
     burst: bool | None = None,
     accept_processed: bool = False,
-    with_learning_curve: bool = False,
     keep: Callable[[ScoreParts], None] | None = None,
     density: Density = "auto",
 ) -> InformationEstimate:
@@ -63,6 +63,8 @@ def estimate_information(
     seed : int
         Which patches are used where there are more than ``max_patches``, and how frames are dealt into folds.
     max_patches : int
+    with_learning_curve : bool
+        Score quarters and halves of the frames as well.
     exposure_s : float, optional
         Exposure of the frames (default: what the files say): with it dark charge is left out of the mean signal, and
         the pattern of the dark current out of the scene.
@@ -77,8 +79,6 @@ def estimate_information(
     density : {"auto", "closed-form", "network", "reference"}
         Families of densities: the closed-form ones alone; with a neural network where they leave something that the
         causal past explains ("auto", with torch installed) or in any case; also with the slow reference network.
-    with_learning_curve : bool
-        Score quarters and halves of the frames as well.
     deterministic : bool
         Leave timings out, so that the result is the same bytes every time.
     accept_processed : bool

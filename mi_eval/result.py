@@ -121,6 +121,7 @@ class InformationEstimate:
             "mean_signal_e": self.mean_signal_e,
             "frames": self.frames,
             "effective_scenes": self.effective_scenes,
+            **({"learning_curve": [asdict(point) for point in self.learning_curve]} if self.learning_curve else {}),
             "patches_used": self.patches_used,
             "patch_size": self.patch_size,
             "saturated_fraction": self.saturated_fraction,
@@ -147,8 +148,6 @@ class InformationEstimate:
         }
         if self.bursts is not None:
             out["bursts"] = self.bursts
-        if self.learning_curve:
-            out["learning_curve"] = [asdict(point) for point in self.learning_curve]
         if self.channels:
             out["channels"] = {
                 name: {key: value for key, value in channel.to_dict().items() if key not in _OF_THE_WHOLE}

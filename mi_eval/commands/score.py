@@ -15,6 +15,7 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
 @click.option("--noise-model", type=click.Path(path_type=Path), required=True, help="Noise model of the camera (YAML).")
 @click.option("--patch-size", type=int, default=16, show_default=True, help="Side of the patches, pixels.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of patch choice and folds.")
+@click.option("--learning-curve", is_flag=True, help="Score quarters and halves of the frames as well.")
 @click.option("--max-patches", type=int, default=20_000, show_default=True, help="Most patches that are used.")
 @click.option(
     "--exposure-s",
@@ -39,7 +40,6 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
     help="Density models: with a network where it may help (needs torch), without, in any case, or a slow one too.",
 )
 @click.option("--bulk", is_flag=True, help="Extrapolate over patch sizes to the information of a whole frame.")
-@click.option("--learning-curve", is_flag=True, help="Score quarters and halves of the frames as well.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="The score as one JSON object on stdout.")
@@ -51,6 +51,7 @@ def score(
     noise_model: Path,
     patch_size: int,
     seed: int,
+    learning_curve: bool,
     max_patches: int,
     exposure_s: float | None,
     shift_bits: int,
@@ -61,7 +62,6 @@ def score(
     budget: bool,
     density: Literal["auto", "closed-form", "network", "reference"],
     bulk: bool,
-    learning_curve: bool,
     output: Path | None,
     report: Path | None,
     as_json: bool,
@@ -85,6 +85,7 @@ def score(
         noise_model,
         patch_size=patch_size,
         seed=seed,
+        with_learning_curve=learning_curve,
         max_patches=max_patches,
         exposure_s=exposure_s,
         deterministic=deterministic,
@@ -94,7 +95,6 @@ def score(
         per_channel=per_channel,
         density=density,
         accept_processed=accept_processed,
-        with_learning_curve=learning_curve,
     )
     if bulk:
         from dataclasses import replace

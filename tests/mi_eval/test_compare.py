@@ -191,3 +191,17 @@ def test_study_in_small() -> None:
         assert abs(different.value - study.DIFFERENCE_BITS) < 3.5 * different.std
         assert equal.sign == 0
         assert equal.p_value > 0.001
+
+
+def test_frames_that_repeat_a_scene_are_one_group_in_all_entries() -> None:
+    from mi_eval.compare import _repeats
+    from mi_eval.frames_check import check_frames
+    from mi_eval.measurements import frames_from_array
+
+    rng = np.random.default_rng(8)
+    light = np.repeat(scenes(6, 9, 32), 2, axis=0)
+    models = {"quiet": camera(), "noisy": camera(read_noise_e=8.0)}
+    frames = {name: check_frames(frames_from_array(model.sample(light, rng)), model) for name, model in models.items()}
+    found = _repeats(frames, models)
+    assert np.array_equal(found["quiet"].scene, found["noisy"].scene)
+    assert np.array_equal(found["quiet"].scene, np.repeat(np.arange(6), 2))
