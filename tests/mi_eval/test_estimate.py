@@ -80,7 +80,8 @@ def test_fixed_pattern_counts_only_without_maps() -> None:
     low, high = aware.mutual_information_bits_per_pixel.ci95
     assert low < 0 < high
     assert aware.mutual_information_bits_per_pixel.value < 0.02
-    assert blind.mutual_information_bits_per_pixel.ci95[0] > 0.1
+    # Every place of the sensor comes back in all frames: which of the 64 it is makes 6 bits a patch, 0.094 a pixel.
+    assert blind.mutual_information_bits_per_pixel.ci95[0] > 0.05
     assert "no_maps" in {doubt.code for doubt in blind.warnings}
     assert "no_maps" not in {doubt.code for doubt in aware.warnings}
 
