@@ -198,8 +198,13 @@ class FittedScaleMixture(FittedDensity):
         if len(self.experts) == 1:
             return np.ones((1, patches.n_patches, patches.n_pixels))
         logs = self._log_masses(patches, means)
-        logs = np.cumsum(logs, axis=2) - logs + np.log(self.weights)[:, None, None]
-        return np.asarray(np.exp(logs - logsumexp(logs, axis=0)))
+        before = np.cumsum(logs, axis=2)
+        before -= logs
+        before += np.log(self.weights)[:, None, None]
+        before -= before.max(axis=0)
+        np.exp(before, out=before)
+        before /= before.sum(axis=0)
+        return before
 
     def predict(self, patches: PatchSet) -> tuple[FloatArray, FloatArray]:
         """Mean and sd [DN] of each code given the past, (n, D) each, rounding in the sd."""
@@ -211,6 +216,16 @@ class FittedScaleMixture(FittedDensity):
             mean += weight * shift
             square += weight * (shift**2 + expert.sd_dn**2)
         return pilot + mean, np.sqrt(np.maximum(square - mean**2, 1e-12 * square))
+
+    def code_length_bits(self, patches: PatchSet) -> FloatArray:
+        """Bits of each patch, (n_patches,); the whole patch at once, which costs half of pixel by pixel."""
+        self._check(patches)
+        parts = []
+        for chunk in patches.chunks():
+            logs = self.log_masses(chunk).sum(axis=2) + np.log(self.weights)[:, None]
+            bits = -logsumexp(logs, axis=0) / np.log(2)
+            parts.append(bits if chunk.discrete else bits + chunk.log2_response().sum(axis=1))
+        return np.concatenate(parts)
 
     def _pixel_bits(self, patches: PatchSet) -> FloatArray:
         logs = self.log_masses(patches)
