@@ -7,6 +7,7 @@ here with the wrong model on the same frames. Processed frames change H(Z) too a
 from __future__ import annotations
 
 import argparse
+import sys
 import zlib
 
 import numpy as np
@@ -76,18 +77,19 @@ def warned(codes, model, law):
 
 def models_table(n_frames):
     rows = []
-    for name, make in SCENES.items():
-        for mean_e in (2.0, 20.0, 200.0, 2000.0):
+    for mean_e in (20.0, 200.0, 2.0):
+        for name, make in SCENES.items():
             rng = np.random.default_rng(zlib.crc32(f"{name} {mean_e}".encode()))
             codes = camera().sample(make(mean_e, rng, n_frames), rng)
             right, _ = noise_bits(codes, camera())
             for wrong, model in wrong_models(mean_e).items():
                 try:
                     value, law = noise_bits(codes, model)
-                except PhotonbitsError as error:
+                except (PhotonbitsError, MemoryError) as error:
                     rows.append([name, f"{mean_e:g}", wrong, "refused", str(error)[:60]])
-                    continue
-                rows.append([name, f"{mean_e:g}", wrong, f"{right - value:+.3f}", warned(codes, model, law)])
+                else:
+                    rows.append([name, f"{mean_e:g}", wrong, f"{right - value:+.3f}", warned(codes, model, law)])
+                print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
     return rows
 
 
@@ -121,7 +123,7 @@ def processed_table(n_frames):
         ("green demosaiced", demosaiced),
     ):
         z = process(codes).astype(np.uint16)
-        found = estimate_information(z, camera(), accept_processed=True)
+        found = estimate_information(z, camera(), accept_processed=True, density="closed-form")
         information = found.mutual_information_bits_per_pixel
         said = ", ".join(d.code for d in noise_check(frames_from_array(z), camera()).doubts())
         rows.append([name, f"{true:.3f}", f"{information.value:+.3f}", f"{information.value - true:+.3f}", said])
@@ -130,13 +132,13 @@ def processed_table(n_frames):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--frames", type=int, default=15)
     n_frames = parser.parse_args().frames
     print("Error of a score by the noise model alone (bit/px), camera K 0.5 DN/e-, read noise 2 e-")
     rows = models_table(n_frames)
     print(format_table(["scenes", "mean e-", "model", "error", "said"], rows, align="lrlrl"))
     print("\nProcessed frames under the right model of the raw ones, bit/px")
-    rows = processed_table(max(200, 5 * n_frames))
+    rows = processed_table(4 * n_frames)
     print(format_table(["frames", "true of raw", "score", "error", "said"], rows, align="lrrrl"))
 
 
