@@ -86,14 +86,16 @@ def camera_table(model: NoiseModel, low_dn: float, high_dn: float, *, own_cells:
     if camera.kind == "gaussian":
         # Rounding blurs too.
         blur = float(np.hypot(read, 0.0 if camera.bit_depth is None else 0.3 / gain))
+        low_e, high_e = low_e - blur, high_e + blur  # one code alone has a noise too
         charge = np.linspace(low_e, high_e, _n_rows((high_e - low_e) / blur))
         noise_e2 = np.full(charge.size, read**2)
     else:
         floor = max(read**2, _LEAST_VARIANCE_E2)
         # Uniform in 2 sqrt(y + floor), where the blur has unit variance.
         first, last = 2 * np.sqrt(np.maximum([low_e, high_e], 0.0) + floor)
+        first, last = first - 1.0, last + 1.0
         root = np.linspace(first, last, _n_rows(last - first))
-        charge = np.maximum(root**2 / 4 - floor, 0.0)
+        charge = np.maximum(np.maximum(root, 0.0) ** 2 / 4 - floor, 0.0)
         noise_e2 = charge + read**2
     light = np.asarray(camera.response.evaluate(gain * charge), dtype=np.float64)
     slope = np.asarray(camera.response.derivative(gain * charge), dtype=np.float64)
@@ -101,6 +103,10 @@ def camera_table(model: NoiseModel, low_dn: float, high_dn: float, *, own_cells:
     variance = slope**2 * gain**2 * noise_e2 + rounding
     rises = np.append(True, np.diff(light) > 0)  # above a full well light no longer tells charges apart
     charge, light, variance = charge[rises], light[rises], variance[rises]
+    if light.size == 1:  # all of it beyond the full well
+        charge, light, variance = (
+            np.append(x, x[-1] + step) for x, step in ((charge, 1), (light, gain), (variance, 0))
+        )
     if own_cells or (camera.bit_depth is None and camera.kind != "poisson"):
         return CameraTable(charge, light, variance)
     if camera.bit_depth is None:

@@ -195,3 +195,11 @@ class TestCameraTable:
         table = camera_table(model, -5.0, 1e12, own_cells=False)
         assert table.light_dn.size <= 2**15
         np.testing.assert_allclose(table.light_at(table.row_of(np.array([0.0, 1e9]))), [0.0, 1e9], atol=1e-3)
+
+    @pytest.mark.parametrize("kind", ["poisson-gaussian", "gaussian"])
+    @pytest.mark.parametrize("code", [0.0, 20.0, 255.0])
+    def test_one_code_has_a_table(self, kind: str, code: float) -> None:
+        table = camera_table(camera(kind=kind, full_well_e=300.0), code, code, own_cells=False)
+        assert table.light_dn.size >= 2
+        assert np.all(np.diff(table.light_dn) > 0)
+        assert np.isfinite(table.row_of(np.array([code - 20.0]))).all()
