@@ -71,6 +71,8 @@ def test_ising_images() -> None:
     assert error["closed-form"] > 0.1
     assert abs(error["auto"]) < 0.03
     assert "causal_network" in {model.name for model in found["auto"].models}
+    information = found["auto"].mutual_information_bits_per_pixel
+    assert information.ci95[0] < truth < information.ci95[1]
     assert found["auto"].slack_bits_per_pixel < found["closed-form"].slack_bits_per_pixel / 3
 
 

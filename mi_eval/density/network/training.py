@@ -33,7 +33,7 @@ class Schedule:
     """
 
     pixel_visits: float = 2.2e6
-    most_epochs: float = 6.0
+    most_epochs: float = 10.0
     batch_patches: int = 16
     learning_rate: float = 0.014
 
