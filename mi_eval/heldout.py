@@ -115,6 +115,7 @@ class _Coded:
     seconds: FloatArray
     names: tuple[str, ...]
     slack_bits: float
+    slack_std_bits: float
     pit: FloatArray
 
 
@@ -139,10 +140,11 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
         results = pool.map(lambda job: _code(patches, job), jobs)
         coded = list(track(results, "Fitting density models", total=len(jobs)))
         no_torch, n_closed = False, len(coded[0].names)
-        if density != "closed-form" and (density != "auto" or _may_help(coded[::2])):
+        if density != "closed-form" and (density != "auto" or _may_help(coded[::2], sigmas=0.0)):
             families = network_families(reference=density == "reference")
-            no_torch = not families
-            if no_torch and density != "auto":
+            # With torch the first fit decides; without it only a clear sign is worth a warning.
+            no_torch = not families and _may_help(coded[::2], sigmas=2.0)
+            if not families and density != "auto":
                 raise PhotonbitsError(
                     f"density {density!r} needs torch, which is not installed",
                     legal="closed-form, or auto",
@@ -229,6 +231,7 @@ def _code(patches: PatchSet, job: _Job) -> _Coded:
         seconds=np.array(seconds),
         names=tuple(model.name for model in models),
         slack_bits=0.0,
+        slack_std_bits=0.0,
         pit=np.empty(0),
     )
     return coded if job.half else _with_misfit(coded, models[int(np.argmin(lengths.mean(axis=0)))], test, job.seed)
@@ -239,13 +242,14 @@ def _with_misfit(coded: _Coded, best: FittedDensity, test: PatchSet, seed: int) 
     sample = test.thinned(_PIT_PATCHES * test.n_pixels)
     u = randomised_pit(*best.conditional_cdf(sample), np.random.default_rng([seed, 2]))
     found = estimate_recoverable_bits(u, sample.frame_index)
-    return replace(coded, slack_bits=found.bits_per_pixel, pit=u.ravel())
+    return replace(coded, slack_bits=found.bits_per_pixel, slack_std_bits=found.std, pit=u.ravel())
 
 
-def _may_help(whole: Sequence[_Coded]) -> bool:
-    """Whether the best closed-form families leave something that the causal past explains."""
-    # Chance does not matter here: the first fit decides.
-    return float(np.mean([result.slack_bits for result in whole])) > _LEAST_SLACK
+def _may_help(whole: Sequence[_Coded], *, sigmas: float) -> bool:
+    """Whether the best closed-form families leave something that the causal past explains, clear of chance."""
+    slack = float(np.mean([result.slack_bits for result in whole]))
+    std = float(np.sqrt(np.sum([result.slack_std_bits**2 for result in whole]))) / len(whole)
+    return slack > max(_LEAST_SLACK, sigmas * std)
 
 
 def _with_network(
