@@ -154,7 +154,7 @@ def main() -> None:
     print("mask: light_e seed  multistart (median)  share of it  conventional  open  CPU s (multistart)")
     for light_e in LIGHT_LEVELS_E:
         for seed in seeds:
-            case = mask_case(light_e, seed, starts=40, restarts=20)
+            case = mask_case(light_e, seed, starts=40, restarts=10)
             masks.append(case)
             print(
                 f"{light_e:6.0f} {seed:3d}  {case['multistart']:.5f} ({case['multistart_median']:.5f})  "

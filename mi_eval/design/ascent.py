@@ -1,4 +1,7 @@
-"""Gradient ascent from one start: Adam in physical units, projected onto the limits after every step."""
+"""Gradient ascent from one start: Adam in physical units, projected onto the limits after every step.
+
+Adam with one scale for each parameter array instead of each entry, so that a step keeps the gradient's direction.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,7 @@ def ascend(
             first[name] = _FIRST_DECAY * state.first_moment[name] + (1 - _FIRST_DECAY) * slope
             second[name] = _SECOND_DECAY * state.second_moment[name] + (1 - _SECOND_DECAY) * slope**2
             mean = first[name] / (1 - _FIRST_DECAY**number)
-            spread = np.sqrt(second[name] / (1 - _SECOND_DECAY**number))
+            spread = np.sqrt(np.mean(second[name]) / (1 - _SECOND_DECAY**number))
             moved[name] = state.parameters[name] + size * rates[name] * mean / (spread + 1e-12)
         parameters = _arrays(system.project(_tensors(moved)))
         state = replace(

@@ -54,6 +54,9 @@ class Audit:
     value, std, ci95
         Information, bits per pixel, of `mi_eval.estimate_information` on the frames: held-out code length under
         several density families, less the noise entropy of the sensor's exact model.
+    undecided_bits_per_pixel : (down, up)
+        How far ``ci95`` reaches beyond sampling error, 0 or more: estimated misfit of the density models (down only),
+        and H(Z|Y) that the codes do not determine. These do not average out over frames.
     upper_bound_bits_per_pixel : float
     closed_form_bits_per_pixel : float or None
         Exact, for Gaussian objects and noise through a transfer function, at the same patch size.
@@ -71,6 +74,7 @@ class Audit:
     value: float
     std: float
     ci95: tuple[float, float]
+    undecided_bits_per_pixel: tuple[float, float]
     upper_bound_bits_per_pixel: float
     closed_form_bits_per_pixel: float | None
     mean_light_e: float
@@ -87,6 +91,7 @@ class Audit:
         """Plain values for JSON."""
         out = asdict(self)
         out["ci95"] = list(self.ci95)
+        out["undecided_bits_per_pixel"] = list(self.undecided_bits_per_pixel)
         out["density_models"] = list(self.density_models)
         out["warnings"] = [{"code": code, "message": message} for code, message in self.warnings]
         if not timed:
@@ -117,6 +122,8 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
         seen.frames, problem.noise_model, patch_size=settings.patch_size, seed=settings.seed, deterministic=True
     )
     information = estimate.mutual_information_bits_per_pixel
+    noise = estimate.conditional_entropy_bits_per_pixel
+    down = estimate.slack_bits_per_pixel + noise.interval[1] - noise.value
     well = problem.full_well_e
     heavy = sorted((m for m in estimate.models if m.weight > 0.01), key=lambda m: -m.weight)
     signed = design.system.signed
@@ -124,6 +131,7 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
         value=information.value,
         std=information.std,
         ci95=information.ci95,
+        undecided_bits_per_pixel=(down, noise.value - noise.interval[0]),
         upper_bound_bits_per_pixel=estimate.upper_bound_bits_per_pixel,
         closed_form_bits_per_pixel=closed_form_bits(design, problem, settings.patch_size),
         mean_light_e=float(np.sqrt(np.mean(charge**2))) if signed else float(charge.mean()),

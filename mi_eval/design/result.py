@@ -75,15 +75,18 @@ class DesignResult:
     peak_memory_mb: float
 
     def gain(self) -> tuple[float, float, tuple[float, float]] | None:
-        """Audited information gained: bits per pixel, standard error, 95 % interval; None without an audit."""
-        if self.audit_before is None or self.audit_after is None:
+        """Audited information gained: bits per pixel, standard error, 95 % interval; None without an audit.
+
+        Sampling errors of the two audits are added in quadrature; what neither audit can decide is added as it is.
+        """
+        before, after = self.audit_before, self.audit_after
+        if before is None or after is None:
             return None
-        value = self.audit_after.value - self.audit_before.value
-        std = float(np.hypot(self.audit_after.std, self.audit_before.std))
-        low = self.audit_after.ci95[0] - self.audit_after.value, self.audit_before.ci95[1] - self.audit_before.value
-        high = self.audit_after.ci95[1] - self.audit_after.value, self.audit_before.ci95[0] - self.audit_before.value
-        # Reaches of independent intervals in quadrature.
-        return value, std, (value - float(np.hypot(*low)), value + float(np.hypot(*high)))
+        value = after.value - before.value
+        reach = float(np.hypot(*(a.ci95[1] - a.value - a.undecided_bits_per_pixel[1] for a in (before, after))))
+        low = value - reach - after.undecided_bits_per_pixel[0] - before.undecided_bits_per_pixel[1]
+        high = value + reach + after.undecided_bits_per_pixel[1] + before.undecided_bits_per_pixel[0]
+        return value, float(np.hypot(after.std, before.std)), (low, high)
 
     def limit_checks(self) -> tuple[LimitCheck, ...]:
         """Every limit of the system, and full well and light where there is an audit."""

@@ -116,8 +116,8 @@ class ImagingSystem(ABC):
     def tangent(self, parameters: Parameters, gradient: Parameters) -> Parameters:
         """The gradient less what only pushes against a limit that is used up; here the gradient itself.
 
-        An optimiser that scales every entry by itself, as Adam does, needs this wherever a limit ties entries together:
-        on a budget that is spent all entries want to grow, and only their differences say where it should go.
+        On a budget that is spent all entries want to grow, and only their differences say where it should go: without
+        this the size of a step would be that of a push which the projection takes back.
         """
         return gradient
 

@@ -79,7 +79,7 @@ def test_the_audit_of_a_kernel_agrees_with_the_closed_form(study):
     assert audit.ci95[0] < best.bits_per_mode < audit.ci95[1]
 
 
-@pytest.mark.parametrize(("light_e", "restarts"), [(30.0, 12), (1000.0, 5)])
+@pytest.mark.parametrize(("light_e", "restarts"), [(30.0, 8), (1000.0, 5)])
 def test_masks_reach_an_independent_multistart_optimum(study, light_e, restarts):
     """At little light many cells are open, at much light few; both within 0.5 % of L-BFGS-B from 30 starts."""
     case = study.mask_case(light_e, seed=0, starts=30, restarts=restarts, steps=150)
@@ -215,7 +215,7 @@ def test_a_seed_gives_the_same_design_and_leaves_torch_as_it_was():
     assert first.after.to_bytes() == again.after.to_bytes()
     assert first.to_dict(timed=False) == again.to_dict(timed=False)
     other = optimise(mask_problem(), replace(SHORT, seed=6))
-    assert other.after.to_bytes() != first.after.to_bytes()
+    assert [r.curve for r in other.restarts] != [r.curve for r in first.restarts]
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
     with deterministic_torch():
@@ -264,12 +264,21 @@ def test_a_saved_design_is_scored_again(tmp_path):
 
 def test_result_states_audit_limits_and_doubts():
     problem = mask_problem(mean_light_e=2000.0)
-    result = optimise(problem, SHORT, audit=AuditSettings(frames=100, patch_size=4))
+    result = optimise(problem, SHORT, audit=AuditSettings(frames=40, patch_size=4))
     content = result.to_dict()
     gain = content["audit"]["gain_bits_per_pixel"]
     after, before = content["audit"]["after"], content["audit"]["before"]
     assert gain["value"] == pytest.approx(after["value"] - before["value"])
     assert gain["ci95"][0] < gain["value"] < gain["ci95"][1]
+    for entry in (before, after):
+        # The interval is symmetric but for what cannot be decided.
+        (low, high), (down, up) = entry["ci95"], entry["undecided_bits_per_pixel"]
+        assert entry["value"] - low - down == pytest.approx(high - entry["value"] - up)
+    low, high = gain["ci95"]
+    undecided = [entry["undecided_bits_per_pixel"] for entry in (before, after)]
+    assert gain["value"] - low - undecided[1][0] - undecided[0][1] == pytest.approx(
+        np.hypot(*(e["ci95"][1] - e["value"] - e["undecided_bits_per_pixel"][1] for e in (before, after)))
+    )
     limits = {entry["name"]: entry for entry in content["limits"]}
     assert set(limits) == {"transmission", "aperture", "light", "full_well"}
     assert all(entry["kept"] for entry in limits.values())
