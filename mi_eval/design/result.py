@@ -83,7 +83,8 @@ class DesignResult:
         if before is None or after is None:
             return None
         value = after.value - before.value
-        reach = float(np.hypot(*(a.ci95[1] - a.value - a.undecided_bits_per_pixel[1] for a in (before, after))))
+        reaches = [a.ci95[1] - a.value - a.undecided_bits_per_pixel[1] for a in (before, after)]
+        reach = float(np.hypot(reaches[0], reaches[1]))
         low = value - reach - after.undecided_bits_per_pixel[0] - before.undecided_bits_per_pixel[1]
         high = value + reach + after.undecided_bits_per_pixel[1] + before.undecided_bits_per_pixel[0]
         return value, float(np.hypot(after.std, before.std)), (low, high)
