@@ -89,7 +89,7 @@ def check_frames(
         if known == kept:  # calibrated without borders: its maps begin at the first exposed pixel
             cropped = replace(source, shape=kept, crop=region)
             region = None
-    _check_size(cropped, model, roi)
+    doubts += _check_size(cropped, model, roi)
     mosaic = model.document.sensor.cfa
     if mosaic is not None and model.channel_layout is None:
         doubts.append(warning("cfa_without_channels", cfa=mosaic))
@@ -243,8 +243,8 @@ def _calibrated_shape(model: NoiseModel) -> tuple[int, int] | None:
     return model.map_shape or (None if layout is None else layout.shape) or model.document.sensor.shape
 
 
-def _check_size(source: FrameSource, model: NoiseModel, roi: bool) -> None:
-    """Refuse frames that look binned, or turned by a quarter."""
+def _check_size(source: FrameSource, model: NoiseModel, roi: bool) -> list[ScoreWarning]:
+    """Refuse frames that are binned or turned by a quarter, and doubt those whose size alone suggests binning."""
     stated = {file.info.header.get("binning") for file in source.files} - {None}
     known = _calibrated_shape(model)
     if len(stated) > 1:
@@ -252,25 +252,27 @@ def _check_size(source: FrameSource, model: NoiseModel, roi: bool) -> None:
             f"frames of several binnings: {', '.join(map(str, stated))}", legal="one binning, that of the captures"
         )
     if known is None or known == source.shape:
-        return
+        return []
     height, width = source.shape
     fewer = [round(big / small) for big, small in zip(known, source.shape, strict=True)]
     more = [round(small / big) for big, small in zip(known, source.shape, strict=True)]
-    may_be_roi = False
+    said = next(iter(stated), (1, 1))
+    size_alone = said == (1, 1) and model.map_shape is None
     reason = None
     if all(2 <= b <= _LARGEST_BINNING for b in fewer) and source.shape == (known[0] // fewer[0], known[1] // fewer[1]):
-        said = next(iter(stated), (1, 1))
-        may_be_roi = said == (1, 1) and model.map_shape is None
-        if not (may_be_roi and roi):
-            reason = f"binned {fewer[0]} x {fewer[1]}" + (", or a region of interest" if said == (1, 1) else "")
+        reason = f"binned {fewer[0]} x {fewer[1]}"
     elif all(2 <= b <= _LARGEST_BINNING for b in more) and known == (height // more[0], width // more[1]):
         reason = f"not binned, while the captures were, {more[0]} x {more[1]}"
     elif model.map_shape is not None and known == (width, height):
         reason = "turned by a quarter"
-    if reason is not None:
-        raise PhotonbitsError(
-            f"frames of {height} x {width}, calibrated at {known[0]} x {known[1]}: {reason}",
-            where=source.names[0],
-            legal="frames read out like the captures: binning changes gain, noise and full well",
-            remedy="Calibrate in this mode" + ("; give --roi for a region of interest" if may_be_roi else ""),
-        )
+    if reason is None or (size_alone and roi):
+        return []
+    if size_alone:
+        shapes = (f"{height} x {width}", f"{known[0]} x {known[1]}")
+        return [warning("maybe_binned", shape=shapes[0], calibrated=shapes[1], reason=reason)]
+    raise PhotonbitsError(
+        f"frames of {height} x {width}, calibrated at {known[0]} x {known[1]}: {reason}",
+        where=source.names[0],
+        legal="frames read out like the captures: binning changes gain, noise and full well",
+        remedy="Calibrate in this mode",
+    )

@@ -96,6 +96,11 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "Rows {rows} and columns {columns} are scored alone, because {reason}: borders without light are no scene.",
         None,
     ),
+    "maybe_binned": (
+        "Frames of {shape}, captures of {calibrated}: {reason}, or another region of the sensor? Binning changes gain, "
+        "noise and full well, and the score would be wrong. --roi says that it is a region.",
+        None,
+    ),
     "cfa_without_channels": (
         "The sensor has colour filters {cfa} and the noise model one set of numbers for all: where gain or offset "
         "differ between the colours, the score is off. Fit with --channels {cfa}.",
