@@ -7,6 +7,7 @@ expectation needs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -184,7 +185,7 @@ def _constant_entropy(histograms: FrameHistograms, classes: PixelClasses, counts
     """Gaussian noise of constant variance on real values: h = 0.5 log2(2 pi e K^2 r^2) in every class."""
     noise = [float(m.camera.system_gain_dn_per_e) * float(m.camera.read_noise_e) for m in classes.models]
     share = counts.sum(axis=1) / counts.sum()
-    h = 0.5 * np.log2(2 * np.pi * np.e * np.square(noise))
+    h = 0.5 * np.log2(2 * np.pi * math.e * np.square(noise))
     value = float(share @ h)
     means = [float(share @ [getattr(m.camera, name) for m in classes.models]) for name in _THETA[:2]]
     sensitivity = {name: float(1 / (np.log(2) * mean)) for name, mean in zip(_THETA[:2], means, strict=True)}

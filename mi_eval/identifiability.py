@@ -6,6 +6,7 @@ rebuilt from codes: many laws of y give one histogram and different E[h(y)]. The
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -146,7 +147,7 @@ def _count_bands(counts: FloatArray, rows: FloatArray, alpha: float) -> list[_Ba
 
 def _cumulative_bands(counts: FloatArray, rows: FloatArray, alpha: float) -> list[_Band]:
     n = counts.sum()
-    eps = np.sqrt(np.log(2 * np.e / alpha) / (2 * n))
+    eps = np.sqrt(np.log(2 * math.e / alpha) / (2 * n))
     heights, sums = np.cumsum(counts)[:-1] / n, np.cumsum(rows, axis=1)[:, :-1]
     return [_Band(sums[:, i], float(v - eps), float(v + eps)) for i, v in enumerate(heights)]
 
