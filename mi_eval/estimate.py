@@ -194,7 +194,7 @@ def information_estimate(
             "calibration": calibration,
             "finite_sample_excess": mean_excess,
             "slack": heldout.slack_bits,
-            "correlated_noise": -noise.correlation_bits,
+            "correlated_noise": 0.0 - noise.correlation_bits,
             "conditional_entropy": float(np.hypot(noise.sampling_std_bits, calibration)),
         },
         effective_scenes=scenes,
