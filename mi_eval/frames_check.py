@@ -15,6 +15,7 @@ from calibrate.captures import SceneFile
 from calibrate.captures.settings import TEMPERATURE_GAP_C
 from mi_eval.borders import exposed_region
 from mi_eval.frame_source import FrameSource, Region
+from mi_eval.patch_places import refuse_other_maps
 from mi_eval.warnings import ScoreWarning, warning
 
 _SAMPLE_FRAMES = 8
@@ -266,6 +267,7 @@ def _check_size(source: FrameSource, model: NoiseModel, roi: bool) -> list[Score
     elif model.map_shape is not None and known == (width, height):
         reason = "turned by a quarter"
     if reason is None or (size_alone and roi):
+        refuse_other_maps(source.shape, model)
         return []
     if size_alone:
         shapes = (f"{height} x {width}", f"{known[0]} x {known[1]}")

@@ -33,6 +33,16 @@ class PatchPlaces:
         return int(self.row.size)
 
 
+def refuse_other_maps(shape: tuple[int, int], model: NoiseModel) -> None:
+    """Raise PhotonbitsError where the model has maps of another shape than the frames."""
+    if model.map_shape is not None and model.map_shape != shape:
+        raise PhotonbitsError(
+            f"frames of shape {shape} with maps of shape {model.map_shape}",
+            legal="frames of the calibrated size",
+            remedy="Use the same read-out window for captures and scenes, or a noise model without maps",
+        )
+
+
 def patch_places(
     shape: tuple[int, int],
     models: Sequence[NoiseModel],
@@ -51,12 +61,7 @@ def patch_places(
     height, width = shape
     period = (1, 1)
     for model in models:
-        if model.map_shape is not None and model.map_shape != shape:
-            raise PhotonbitsError(
-                f"frames of shape {shape} with maps of shape {model.map_shape}",
-                legal="frames of the calibrated size",
-                remedy="Use the same read-out window for captures and scenes, or a noise model without maps",
-            )
+        refuse_other_maps(shape, model)
     top, bottom, left, right = exposed or (0, height, 0, width)
     if not 2 <= patch_size <= min(bottom - top, right - left):
         raise PhotonbitsError(

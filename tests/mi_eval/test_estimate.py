@@ -214,3 +214,6 @@ def test_frames_must_fit_the_maps() -> None:
     sensor = camera(maps={"offset_dn": np.full((40, 40), 100.0)})
     with pytest.raises(PhotonbitsError, match=r"maps of shape \(40, 40\)"):
         estimate_information(np.full((8, 32, 32), 120, dtype=np.uint16), sensor)
+    scenes = camera().sample(np.random.default_rng(4).gamma(4.0, 20.0, (8, 48, 48)), np.random.default_rng(5))
+    with pytest.raises(PhotonbitsError, match=r"maps of shape \(40, 40\)"):
+        estimate_information(scenes, sensor)
