@@ -22,6 +22,7 @@ from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEst
 from mi_eval.scenes import effective_scenes
 from mi_eval.score_parts import ScoreParts, measure_parts
 from mi_eval.shown import score_details, with_curve
+from mi_eval.two_shots import two_shot_bound
 
 __all__ = ["InformationEstimate", "estimate_information"]
 
@@ -41,6 +42,7 @@ def estimate_information(
     shift_bits: int = 0,
     roi: bool = False,
     per_channel: bool = False,
+    two_shots: bool = False,
     burst: bool | None = None,
     accept_processed: bool = False,
     keep: Callable[[ScoreParts], None] | None = None,
@@ -76,6 +78,8 @@ def estimate_information(
         True: all frames show one still scene; False: none repeats another. Default: look.
     per_channel : bool
         Score every colour filter or tap alone as well.
+    two_shots : bool
+        Find a lower bound from two shots of each of 50 scenes or more (with torch).
     density : {"auto", "closed-form", "network", "reference"}
         Families of densities: the closed-form ones alone; with a neural network where they leave something that the
         causal past explains ("auto", with torch installed) or in any case; also with the slow reference network.
@@ -119,6 +123,13 @@ def estimate_information(
     if with_learning_curve:
         curve = learning_curve(parts)
         estimate = replace(estimate, learning_curve=curve, details=with_curve(estimate.details, curve))
+    if two_shots:
+        bound = two_shot_bound(parts)
+        estimate = replace(
+            estimate,
+            two_shots=bound.to_dict(),
+            lower_bound_bits_per_pixel=bound.value if bound.significant else None,
+        )
     if not per_channel:
         return estimate
     finish = partial(information_estimate, exposure_s=exposure_s, deterministic=deterministic)

@@ -95,6 +95,7 @@ class InformationEstimate:
     budget: dict[str, Any] | None = None
     efficiency: dict[str, Any] | None = None
     bulk_rate_bits_per_pixel: dict[str, Any] | None = None
+    two_shots: dict[str, Any] | None = None
     details: ScoreDetails = field(repr=False, compare=False, default_factory=ScoreDetails)
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,6 +149,8 @@ class InformationEstimate:
         }
         if self.bursts is not None:
             out["bursts"] = self.bursts
+        if self.two_shots is not None:
+            out["two_shots"] = self.two_shots
         if self.channels:
             out["channels"] = {
                 name: {key: value for key, value in channel.to_dict().items() if key not in _OF_THE_WHOLE}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError
+from mi_eval.correlated_noise import noise_covariances
 
 FloatArray = NDArray[np.float64]
 Switches = Collection[str]
@@ -142,8 +143,13 @@ def sensor_of(model: NoiseModel, known: Known) -> Sensor:
     else:
         dark_e = dark.value * exposure_s
     pixels, shift = _pixels(model, dark_e)
-    row = row_noise_e if row_noise_e is not None else _value(model, "row_noise_e")
     gain = float(camera.system_gain_dn_per_e)
+    row = row_noise_e
+    if row is None:
+        row = _calibrated_row_noise_e(model)
+        if row > 0:  # it was measured as part of the pixels' read noise, and is taken out of that
+            own = [float(np.sqrt(max(pixel.read_noise_e**2 - row**2, 0.0))) for pixel in pixels]
+            pixels = tuple(replace(pixel, read_noise_e=read) for pixel, read in zip(pixels, own, strict=True))
     drift = drift_e if drift_e is not None else _value(model, "offset_scatter_dn") / gain
     if row <= 0:
         absent["row_noise"] = "the noise model has none"
@@ -165,6 +171,14 @@ def sensor_of(model: NoiseModel, known: Known) -> Sensor:
     if camera.kind == "gaussian":
         absent["read_noise"] = "without shot noise nothing would be left: the gain has no limit"
     return Sensor(camera, pixels, row, drift, absent, shift)
+
+
+def _calibrated_row_noise_e(model: NoiseModel) -> float:
+    """Noise common to a row of the calibrated darks, electrons; 0 unless it stands out by three standard errors."""
+    known = noise_covariances(model)
+    if known is None or known[0].row_dn2 <= 0:
+        return 0.0
+    return float(np.sqrt(known[0].row_dn2)) / float(model.camera.system_gain_dn_per_e)
 
 
 def _value(model: NoiseModel, name: str) -> float:

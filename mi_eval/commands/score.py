@@ -30,6 +30,7 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
     help="All frames show one still scene, or none repeats another. Default: look.",
 )
 @click.option("--per-channel", is_flag=True, help="Score every colour filter or tap alone as well.")
+@click.option("--two-shots", is_flag=True, help="A lower bound from two shots of each of 50 scenes or more (torch).")
 @click.option("--accept-processed", is_flag=True, help="Score denoised or demosaiced frames too, for comparisons only.")
 @click.option("--budget", is_flag=True, help="Price every imperfection of the camera in bits, and its efficiency.")
 @click.option(
@@ -58,6 +59,7 @@ def score(
     roi: bool,
     burst: bool | None,
     per_channel: bool,
+    two_shots: bool,
     accept_processed: bool,
     budget: bool,
     density: Literal["auto", "closed-form", "network", "reference"],
@@ -93,6 +95,7 @@ def score(
         roi=roi,
         burst=burst,
         per_channel=per_channel,
+        two_shots=two_shots,
         density=density,
         accept_processed=accept_processed,
     )
@@ -140,6 +143,14 @@ def _scenes(content: dict[str, Any]) -> str:
     return "not seen" if content["effective_scenes"] is None else f"{content['effective_scenes']:.0f}"
 
 
+def _two_shots(content: dict[str, Any]) -> list[list[str]]:
+    """The lower bound from two shots with its cap, for people."""
+    bound = content.get("two_shots")
+    if bound is None:
+        return []
+    return [["lower bound, two shots", f"{bound['value']:.4f}", f"bit/px (cap {bound['cap']:.4f})"]]
+
+
 def _summary(content: dict[str, Any]) -> str:
     """The score in words, for people."""
     from calibrate.plumbing.tables import format_table
@@ -159,6 +170,7 @@ def _summary(content: dict[str, Any]) -> str:
         ["marginal entropy H(Z)", f"{content['marginal_entropy_bits_per_pixel']:.4f}", "bit/px"],
         ["conditional entropy H(Z|Y)", f"{conditional['value']:.4f}", "bit/px"],
         ["upper bound of I(X;Z)", f"{content['upper_bound_bits_per_pixel']:.4f}", "bit/px"],
+        *_two_shots(content),
         ["mean signal", f"{content['mean_signal_e']:.2f}", "e-"],
         ["different scenes", _scenes(content), ""],
         ["frames, patches", f"{content['frames']}, {content['patches_used']}", f"{content['patch_size']} px wide"],

@@ -143,6 +143,16 @@ def test_row_noise_is_priced_with_its_correlation():
 
     assert budget.as_fitted.value == pytest.approx(bits(white + rows), abs=0.01)
     assert parts_of(budget)["row_noise"].value == pytest.approx(bits(white) - bits(white + rows), abs=0.003)
+    # The same from a calibration, whose read noise has the rows' share in it.
+    measured = NoiseModel.from_parameters(
+        kind="gaussian", system_gain_dn_per_e=2.0, read_noise_e=float(np.sqrt(34.0)), offset_dn=2000.0, bit_depth=14
+    )
+    names = ("row_noise_dn2", "column_noise_dn2", "horizontal_neighbour_dn2", "vertical_neighbour_dn2")
+    block = {name: {"value": 36.0 * (name == names[0]), "std": 0.5, "unit": "DN^2"} for name in names}
+    plain = {**measured.document.to_plain(), "noise_correlation": block}
+    known = replace(measured, document=type(measured.document).model_validate(plain))
+    found = parts_of(information_budget(codes, known))["row_noise"].value
+    assert found == pytest.approx(parts_of(budget)["row_noise"].value, abs=1e-4)
 
 
 def test_colours_have_laws_of_their_own():
