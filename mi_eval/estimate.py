@@ -23,6 +23,7 @@ from mi_eval.scenes import effective_scenes
 from mi_eval.score_parts import ScoreParts, measure_parts
 from mi_eval.shown import score_details, with_curve
 from mi_eval.two_shots import two_shot_bound
+from mi_eval.warnings import ScoreWarning, threshold, warning
 
 __all__ = ["InformationEstimate", "estimate_information"]
 
@@ -196,7 +197,11 @@ def information_estimate(
                 heldout.names, heldout.family_bits.mean(axis=0) / pixels, heldout.weights, heldout.seconds, strict=True
             )
         ),
-        warnings=(*parts.checks, *doubts_of(data, model, noise, ci95, exposure_s, pixels, scenes, heldout.no_torch)),
+        warnings=(
+            *parts.checks,
+            *doubts_of(data, model, noise, ci95, exposure_s, pixels, scenes, heldout.no_torch),
+            *_excess_doubt(mean_excess),
+        ),
         noise_model={"path": None if model.path is None else str(model.path), "sha256": model.sha256},
         seed=parts.seed,
         version=__version__,
@@ -213,6 +218,13 @@ def information_estimate(
     repeats = parts.repeats
     bursts = repeats.to_dict() if repeats is not None and repeats.n_scenes < data.n_frames else None
     return replace(estimate, details=score_details(parts), bursts=bursts)
+
+
+def _excess_doubt(excess_bits: float) -> tuple[ScoreWarning, ...]:
+    """More training frames must shorten a code: where they lengthened it the correction is noise."""
+    if excess_bits >= -threshold("excess_negative"):
+        return ()
+    return (warning("excess_negative", excess=excess_bits),)
 
 
 def student_quantile(sampling: float, calibration: float, dof: int) -> float:

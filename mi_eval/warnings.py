@@ -96,6 +96,12 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "Rows {rows} and columns {columns} are scored alone, because {reason}: borders without light are no scene.",
         None,
     ),
+    "excess_negative": (
+        "Codes got longer with more training frames, which leaves a finite-sample correction of {excess:.3f} bit per "
+        "pixel where it cannot be below 0: the frames are too few or too different to measure it. The value then lies "
+        "above the upper bound; the truth does not. Use more frames.",
+        0.01,
+    ),
     "maybe_binned": (
         "Frames of {shape}, captures of {calibrated}: {reason}, or another region of the sensor? Binning changes gain, "
         "noise and full well, and the score would be wrong. --roi says that it is a region.",

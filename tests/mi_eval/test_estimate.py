@@ -12,6 +12,7 @@ from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval import estimate_information
+from mi_eval.estimate import _excess_doubt
 
 CAMERA: dict[str, Any] = {"system_gain_dn_per_e": 0.5, "read_noise_e": 1.5, "offset_dn": 100.0, "bit_depth": 12}
 
@@ -217,3 +218,10 @@ def test_frames_must_fit_the_maps() -> None:
     scenes = camera().sample(np.random.default_rng(4).gamma(4.0, 20.0, (8, 48, 48)), np.random.default_rng(5))
     with pytest.raises(PhotonbitsError, match=r"maps of shape \(40, 40\)"):
         estimate_information(scenes, sensor)
+
+
+def test_a_negative_correction_is_doubted() -> None:
+    """The excess of a code is not below 0 but by chance; small chance is no news."""
+    assert _excess_doubt(0.2) == _excess_doubt(-0.009) == ()
+    (doubt,) = _excess_doubt(-0.05)
+    assert doubt.code == "excess_negative" and "-0.050 bit per pixel" in doubt.message
