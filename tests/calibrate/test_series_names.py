@@ -153,7 +153,8 @@ def test_headers_of_fits_and_tiff(tmp_path: Path) -> None:
     assert describe_file(tmp_path / "a.tif").header == {"cfa": "GRBG", "gain_setting": 400, "gain_scale": "iso"}
     shifted = [(33421, 3, 2, (2, 2)), (33422, 1, 4, bytes([0, 1, 1, 2])), (50829, 4, 4, (1, 2, 4, 6))]
     tifffile.imwrite(tmp_path / "b.tif", FRAME, photometric=32803, extratags=shifted)
-    assert describe_file(tmp_path / "b.tif").header == {"cfa": "GBRG"}
+    # The active area begins at row 1, column 2, and the exposed rows and columns with it.
+    assert describe_file(tmp_path / "b.tif").header == {"cfa": "GBRG", "exposed": (1, 4, 2, 6)}
     other = [(33421, 3, 2, (3, 3)), (33422, 1, 9, bytes(9))]
     tifffile.imwrite(tmp_path / "c.tif", FRAME, photometric=32803, extratags=other)
     assert "cfa" not in describe_file(tmp_path / "c.tif").header
