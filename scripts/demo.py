@@ -80,7 +80,8 @@ def run_sensor(sensor: Path) -> list[str]:
         "--force",
     ]
     run([*fit, "--maps"] if truth.get("maps") else fit)
-    rows = parameter_rows(read_yaml(model)["parameters"], truth["parameters"])
+    true = true_over_good_pixels(model, sensor / "captures" / "truth_maps.npz", truth["parameters"])
+    rows = parameter_rows(read_yaml(model)["parameters"], true)
 
     scenes = sensor / "scenes"
     score = OUTPUT / f"{name}_score.json"
@@ -107,6 +108,25 @@ def run_sensor(sensor: Path) -> list[str]:
         for quantity, found, _, true, pull in rows
         if not abs(pull) <= LARGEST_PULL
     ]
+
+
+def true_over_good_pixels(model: Path, truth_maps: Path, true: dict) -> dict:
+    """The true parameters of the pixels that the fit averages: those outside its defect map."""
+    import numpy as np
+
+    from calibrate import NoiseModel
+
+    defects = NoiseModel.load(model).defects
+    if defects is None or not truth_maps.is_file():
+        return true
+    good = defects == 0
+    with np.load(truth_maps) as maps:
+        averages = {
+            "offset_dn": float(np.mean(maps["offset_dn"][good], dtype=np.float64)),
+            "dark_current_e_per_s": float(np.mean(maps["dark_current_e_per_s"][good], dtype=np.float64)),
+            "read_noise_e": float(np.sqrt(np.mean(np.square(maps["read_noise_e"][good], dtype=np.float64)))),
+        }
+    return {**true, **averages}
 
 
 Row = tuple  # (quantity, found, error, true, pull)
