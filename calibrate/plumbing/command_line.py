@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,3 +77,14 @@ def note(message: str) -> None:
 def print_json(content: Any) -> None:
     """One JSON object on stdout; NaN is an error and never printed."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def write_texts(outputs: Mapping[Path, str], *, overwrite: bool) -> None:
+    """Write every text to its file, all of them or none."""
+    from calibrate.plumbing.atomic import atomic_outputs
+
+    if not outputs:
+        return
+    with atomic_outputs(list(outputs), overwrite=overwrite) as temporary:
+        for place, text in zip(temporary, outputs.values(), strict=True):
+            place.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
+from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json, write_texts
 
 if TYPE_CHECKING:
     from mi_eval.comparison import Comparison
@@ -87,7 +87,6 @@ def compare(
 
     import json
 
-    from calibrate.plumbing.atomic import atomic_outputs
     from mi_eval.compare import compare_information
 
     check_outputs((output, report), overwrite=force)
@@ -108,10 +107,7 @@ def compare(
         outputs[report] = render_comparison_report(comparison)
     if output is not None:
         outputs[output] = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    if outputs:
-        with atomic_outputs(list(outputs), overwrite=force) as temporary:
-            for place, text in zip(temporary, outputs.values(), strict=True):
-                place.write_text(text, encoding="utf-8")
+    write_texts(outputs, overwrite=force)
     if as_json:
         print_json(content)
     else:

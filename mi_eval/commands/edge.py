@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
+from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json, write_texts
 
 
 @click.command(context_settings=SETTINGS)
@@ -39,7 +39,6 @@ def edge(
     """
     import json
 
-    from calibrate.plumbing.atomic import atomic_outputs
     from mi_eval.edge import measure_edge
 
     box = None if roi is None else _box(roi)
@@ -53,10 +52,7 @@ def edge(
         outputs[report] = render_edge_report(found)
     if output is not None:
         outputs[output] = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    if outputs:
-        with atomic_outputs(list(outputs), overwrite=force) as temporary:
-            for place, text in zip(temporary, outputs.values(), strict=True):
-                place.write_text(text, encoding="utf-8")
+    write_texts(outputs, overwrite=force)
     if as_json:
         print_json(content)
     else:

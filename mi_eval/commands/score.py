@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
+from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json, write_texts
 
 
 @click.command(context_settings=SETTINGS)
@@ -76,7 +76,6 @@ def score(
     """
     import json
 
-    from calibrate.plumbing.atomic import atomic_outputs
     from mi_eval.estimate import estimate_information
 
     check_outputs((output, report), overwrite=force)
@@ -123,10 +122,7 @@ def score(
         outputs[report] = render_score_report(content, estimate.details)
     if output is not None:
         outputs[output] = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    if outputs:
-        with atomic_outputs(list(outputs), overwrite=force) as temporary:
-            for place, text in zip(temporary, outputs.values(), strict=True):
-                place.write_text(text, encoding="utf-8")
+    write_texts(outputs, overwrite=force)
     if as_json:
         print_json(content)
     else:
