@@ -31,7 +31,7 @@ class AuditSettings:
     frames : int
         Simulated frames, of objects that the optimiser did not see.
     patch_size : int
-        Of `mi_eval.estimate_information`.
+        Of `mi_eval.estimate_information`; systems with ``whole_frames`` take the frame's.
     seed : int
         Of objects, noise and estimate.
     """
@@ -118,8 +118,9 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
     began = time.process_time()
     seen = simulate(design, problem, settings.frames, settings.seed)
     charge = seen.charge_e
+    patch_size = design.system.patch_size(settings.patch_size)
     estimate = estimate_information(
-        seen.frames, problem.noise_model, patch_size=settings.patch_size, seed=settings.seed, deterministic=True
+        seen.frames, problem.noise_model, patch_size=patch_size, seed=settings.seed, deterministic=True
     )
     information = estimate.mutual_information_bits_per_pixel
     noise = estimate.conditional_entropy_bits_per_pixel
@@ -133,14 +134,14 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
         ci95=information.ci95,
         undecided_bits_per_pixel=(down, noise.value - noise.interval[0]),
         upper_bound_bits_per_pixel=estimate.upper_bound_bits_per_pixel,
-        closed_form_bits_per_pixel=closed_form_bits(design, problem, settings.patch_size),
+        closed_form_bits_per_pixel=closed_form_bits(design, problem, patch_size),
         mean_light_e=float(np.sqrt(np.mean(charge**2))) if signed else float(charge.mean()),
         high_charge_e=float(np.quantile(charge, 0.999)),
         above_full_well_fraction=0.0 if well is None else float(np.mean(charge > well)),
         density_models=tuple(m.name for m in heavy),
         warnings=tuple((w.code, w.message) for w in estimate.warnings if w.code not in ("not_measured", "no_maps")),
         frames=settings.frames,
-        patch_size=settings.patch_size,
+        patch_size=patch_size,
         seed=settings.seed,
         cpu_seconds=time.process_time() - began,
     )
@@ -194,13 +195,35 @@ def closed_form_bits(design: SystemDesign, problem: DesignProblem, patch_size: i
     with torch.no_grad():
         transfer = design.system.transfer(design.tensors())
     linear = camera.kind == "gaussian" and camera.response.is_linear and problem.objects.signed
-    if spectrum is None or transfer is None or not linear:
+    if spectrum is None or not linear:
         return None
-    power = np.sum(np.abs(transfer.numpy()) ** 2, axis=0) * spectrum
-    covariance = np.fft.ifft2(power).real
-    row, column = np.divmod(np.arange(patch_size**2), patch_size)
-    matrix = covariance[np.subtract.outer(row, row), np.subtract.outer(column, column)]
+    if transfer is not None:
+        power = np.sum(np.abs(transfer.numpy()) ** 2, axis=0) * spectrum
+        matrix = _stationary(power, patch_size)
+    elif design.system.whole_frames:
+        matrix = _of_whole_frames(design, spectrum)
+    else:
+        return None
     gain = float(camera.system_gain_dn_per_e)
     noise = float(camera.read_noise_e) ** 2 + (0.0 if camera.bit_depth is None else 1 / 12 / gain**2)
     _, nats = np.linalg.slogdet(np.eye(patch_size**2) + matrix / noise)
     return float(nats / (2 * np.log(2) * patch_size**2))
+
+
+def _stationary(power: FloatArray, patch_size: int) -> FloatArray:
+    """Covariance of a patch of a field on the torus, from its power spectrum."""
+    covariance = np.fft.ifft2(power).real
+    row, column = np.divmod(np.arange(patch_size**2), patch_size)
+    return np.asarray(
+        covariance[np.subtract.outer(row, row) % power.shape[0], np.subtract.outer(column, column) % power.shape[1]]
+    )
+
+
+def _of_whole_frames(design: SystemDesign, spectrum: FloatArray) -> FloatArray:
+    """Covariance of frames of a linear system of one plane: what each mode of the objects gives, times its power."""
+    height, width = spectrum.shape
+    with torch.no_grad():
+        points = torch.eye(height * width, dtype=torch.float64).reshape(-1, 1, height, width)
+        response = design.system.forward(points, design.tensors()).numpy().reshape(height, width, -1)
+    modes = np.fft.fft2(response, axes=(0, 1), norm="ortho").reshape(height * width, -1)
+    return np.asarray((modes.T * spectrum.ravel() @ modes.conj()).real)

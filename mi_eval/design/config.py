@@ -60,6 +60,8 @@ class LightEntry(_Strict):
 
     mean_light_e: float | None = None
     rms_e: float | None = None
+    mean_flux_jy: float | None = None
+    rms_jy: float | None = None
     full_well_e: float | None = None
     exposure_s: float = Field(default=0.0, ge=0)
 
@@ -127,6 +129,8 @@ class DesignConfig:
             noise_model=self.noise_model(),
             mean_light_e=light.mean_light_e,
             rms_e=light.rms_e,
+            mean_flux_jy=light.mean_flux_jy,
+            rms_jy=light.rms_jy,
             full_well_e=light.full_well_e,
             exposure_s=light.exposure_s,
         )

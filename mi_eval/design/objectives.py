@@ -113,6 +113,7 @@ class FullObjective:
 
     def __init__(self, problem: DesignProblem, n_objects: int, seed: int, patch_size: int) -> None:
         system = problem.system
+        patch_size = system.patch_size(patch_size)
         if patch_size < 2 or patch_size > min(system.frame_shape):
             raise PhotonbitsError(
                 f"patch_size {patch_size} with frames of {system.frame_shape}",

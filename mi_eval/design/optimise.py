@@ -157,6 +157,7 @@ def run_digest(problem: DesignProblem, settings: OptimiserSettings, start: Syste
         "system": [problem.system.name, problem.system.constants()],
         "objects": problem.objects.to_dict(),
         "light": [problem.mean_light_e, problem.rms_e, problem.full_well_e, problem.exposure_s],
+        "sky": [problem.mean_flux_jy, problem.rms_jy],
         "noise": problem.noise_model.document.model_dump(mode="json"),
         "settings": asdict(settings),
         "start": None if start is None else hashlib.sha256(start.to_bytes()).hexdigest(),

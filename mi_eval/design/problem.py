@@ -43,6 +43,10 @@ class DesignProblem:
         together, in one exposure. Systems of relative objects have a budget of their own and take None.
     rms_e : float or None
         For signed objects: their root-mean-square value.
+    mean_flux_jy : float or None
+        For systems that observe the sky: total flux of the mean object.
+    rms_jy : float or None
+        For such systems and signed objects: their root-mean-square brightness, Jy per cell.
     full_well_e : float or None
         Charge that no pixel should exceed; by default that of the noise model, None where it has none.
     exposure_s : float
@@ -59,6 +63,8 @@ class DesignProblem:
     noise_model: NoiseModel
     mean_light_e: float | None = None
     rms_e: float | None = None
+    mean_flux_jy: float | None = None
+    rms_jy: float | None = None
     full_well_e: float | None = None
     exposure_s: float = 0.0
     channel: Channel = field(init=False, repr=False, compare=False)
@@ -72,23 +78,29 @@ class DesignProblem:
         if self.full_well_e is None:
             object.__setattr__(self, "full_well_e", None if self.system.signed else self.channel.full_well_e)
         wanted = self.system.objects_are
-        if wanted == "signed" and not self.channel.signed:
+        if self.system.signed and not self.channel.signed:
             raise PhotonbitsError(
                 f"system {self.system.name} measures signed values, noise of kind {self.channel.kind}",
                 legal="kind gaussian",
             )
-        budgets = {"mean_light_e": self.mean_light_e, "rms_e": self.rms_e}
-        needed = {"light": "mean_light_e", "signed": "rms_e", "relative": None}[wanted]
+        budgets = {
+            "mean_light_e": self.mean_light_e,
+            "rms_e": self.rms_e,
+            "mean_flux_jy": self.mean_flux_jy,
+            "rms_jy": self.rms_jy,
+        }
+        of_the_sky = "rms_jy" if self.objects.signed else "mean_flux_jy"
+        needed = {"light": "mean_light_e", "signed": "rms_e", "relative": None, "sky": of_the_sky}[wanted]
         for name, value in budgets.items():
             if name != needed and value is not None:
                 raise PhotonbitsError(f"{name} {value:g} with system {self.system.name}", legal=f"{needed} instead")
             if name == needed and (value is None or not (np.isfinite(value) and value > 0)):
                 raise PhotonbitsError(
                     f"{name} is {value}",
-                    legal="electrons above 0",
+                    legal="a number above 0",
                     remedy="State how much light there is: a design without its light budget means nothing",
                 )
-        if self.objects.signed and wanted != "signed":
+        if self.objects.signed and not self.system.signed:
             raise PhotonbitsError(
                 f"signed objects {self.objects.kind} with system {self.system.name}", legal="objects of light"
             )
@@ -99,9 +111,13 @@ class DesignProblem:
             return 1.0
         if self.rms_e is not None:
             return self.rms_e if self.objects.signed else self.rms_e / self._population()[1]
+        if self.rms_jy is not None:
+            return self.rms_jy
         mean = self._population()[0]
         if not mean > 0:
             raise PhotonbitsError(f"objects {self.objects.kind} without light", legal="a mean above 0")
+        if self.mean_flux_jy is not None:
+            return self.mean_flux_jy / (mean * self.system.object_shape[1] * self.system.object_shape[2])
         assert self.mean_light_e is not None
         return self.mean_light_e / mean
 
@@ -114,7 +130,7 @@ class DesignProblem:
         return torch.from_numpy(np.ascontiguousarray(values))
 
     def known_spectrum(self) -> FloatArray | None:
-        """Power spectrum of one plane of the objects, (height, width), electrons squared, where it is known."""
+        """Power spectrum of one plane of the objects, (height, width), in their units squared, where it is known."""
         relative = self.objects.spectrum(self.system.object_shape)
         return None if relative is None else self._scale**2 * relative
 

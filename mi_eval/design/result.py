@@ -154,6 +154,8 @@ class DesignResult:
             "light": {
                 "mean_light_e": problem.mean_light_e,
                 "rms_e": problem.rms_e,
+                "mean_flux_jy": problem.mean_flux_jy,
+                "rms_jy": problem.rms_jy,
                 "full_well_e": problem.full_well_e,
                 "exposure_s": problem.exposure_s,
             },

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from mi_eval.objects.generators import Beads, Cells, Phantoms, Stars
+    from mi_eval.objects.generators import Beads, BlackHoles, Cells, Phantoms, Stars
     from mi_eval.objects.prior import ObjectPrior
     from mi_eval.objects.registry import OBJECT_KINDS, make_prior
     from mi_eval.objects.sets import Folder, ImageSet
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OBJECT_KINDS",
     "Beads",
+    "BlackHoles",
     "Cells",
     "Folder",
     "GaussianTexture",
@@ -39,6 +40,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "OBJECT_KINDS": "mi_eval.objects.registry",
         "Beads": "mi_eval.objects.generators",
+        "BlackHoles": "mi_eval.objects.generators",
         "Cells": "mi_eval.objects.generators",
         "Folder": "mi_eval.objects.sets",
         "GaussianTexture": "mi_eval.objects.texture",

@@ -1,4 +1,4 @@
-"""Objects drawn by rule: stars, beads, cells and phantoms. They wrap around the edges of the frame."""
+"""Objects drawn by rule: stars, black holes, beads, cells and phantoms. They wrap around the edges of the frame."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import ndtr
 
 from mi_eval.objects.prior import FloatArray, ObjectPrior, Shape, in_random_planes, require
 
@@ -51,6 +52,73 @@ class Stars(ObjectPrior):
         return (
             f"Stars: {self.per_frame:g} a frame on average at random pixels, numbers falling with brightness to the "
             f"power -{self.slope:g} over a factor 100, on a sky of {self.background:g} of the brightest."
+        )
+
+
+@dataclass(frozen=True)
+class BlackHoles(ObjectPrior):
+    r"""Bright rings with one side brighter, as gas around a black hole shows: one in the middle of each frame.
+
+    Brightness at the radius r and the angle a is a Gaussian in r times a cosine in a,
+
+    .. math:: \exp\left(-\frac{(r - R)^2}{2 w^2}\right) (1 + A \cos(a - a_0))
+
+    scaled to the total flux F, which does not depend on the rest. Radius R, width w, asymmetry A, orientation
+    :math:`a_0`, flux F and place are drawn for each frame; with A near 1 the ring is a crescent.
+
+    Parameters
+    ----------
+    radius_px : float
+        Mean radius; single ones differ by up to 30 %.
+    width : float
+        Mean of w/R; single ones differ by up to 40 %.
+    asymmetry : float
+        Largest A, at most 1; drawn evenly from 0 up to it.
+    flux_range : float
+        Largest over smallest flux; drawn evenly between.
+    wander_px : float
+        Farthest that the centre lies from the middle of the frame, in either direction.
+    """
+
+    kind: ClassVar[str] = "black_hole"
+
+    radius_px: float = 5.0
+    width: float = 0.3
+    asymmetry: float = 0.9
+    flux_range: float = 2.0
+    wander_px: float = 1.0
+
+    def __post_init__(self) -> None:
+        ok = self.radius_px >= 1 and 0.42 * self.radius_px * self.width >= 0.5 and self.width <= 0.7
+        legal = "radius 1 or more, width at most 0.7 and at least 1.2/radius_px (thinner rings fall between pixels)"
+        require(self.kind, legal, ok, radius_px=self.radius_px, width=self.width)
+        ok = 0 <= self.asymmetry <= 1 and self.flux_range >= 1 and self.wander_px >= 0
+        legal = "asymmetry 0 to 1, flux_range 1 or more, wander 0 or more"
+        require(self.kind, legal, ok, asymmetry=self.asymmetry, flux_range=self.flux_range, wander_px=self.wander_px)
+
+    def sample(self, n: int, shape: Shape, rng: np.random.Generator) -> FloatArray:
+        """Rings, each in a plane drawn at random; the brightest flux in the smallest, thinnest crescent is below 1."""
+        height, width = shape[1:]
+        out = np.zeros((n, height, width))
+        brightest = 0.9 * _ring_sum(0.7 * self.radius_px, 0.42 * self.width * self.radius_px) / (1 + self.asymmetry)
+        for field in out:
+            radius = self.radius_px * rng.uniform(0.7, 1.3)
+            thickness = radius * self.width * rng.uniform(0.6, 1.4)
+            lean, turn = self.asymmetry * rng.random(), rng.uniform(0, 2 * np.pi)
+            flux = brightest * rng.uniform(1 / self.flux_range, 1.0)
+            middle = (side // 2 + rng.uniform(-self.wander_px, self.wander_px) for side in (height, width))
+            down, right = _offsets(shape, *middle)
+            ring = np.exp(-0.5 * ((np.hypot(down, right) - radius) / thickness) ** 2)
+            ring = ring * (1 + lean * np.cos(np.arctan2(down, right) - turn))
+            field += flux * ring / ring.sum()
+        return in_random_planes(np.clip(out, 0.0, 1.0), shape[0], rng)
+
+    def describe(self) -> str:
+        """Say what the rings are."""
+        return (
+            f"Black-hole-like sources: one ring of mean radius {self.radius_px:g} px in the middle of each frame, "
+            f"width {self.width:g} of the radius, one side brighter by up to {self.asymmetry:g} of the mean in any "
+            f"direction, flux within a factor {self.flux_range:g}."
         )
 
 
@@ -178,6 +246,13 @@ class Phantoms(ObjectPrior):
             f"Phantoms: a head-like ellipse with a bright rim and {self.ellipses} random ellipses inside, in the "
             "middle of the frame."
         )
+
+
+def _ring_sum(radius: float, thickness: float) -> float:
+    """Integral over the plane of exp(-(r - R)^2/(2 w^2))."""
+    ratio = radius / thickness
+    inner = np.exp(-0.5 * ratio**2) + ratio * np.sqrt(2 * np.pi) * ndtr(ratio)
+    return float(2 * np.pi * thickness**2 * inner)
 
 
 def _distance2(shape: Shape, row: float, column: float) -> FloatArray:

@@ -237,6 +237,10 @@ def _facts(result: DesignResult, timed: bool) -> list[tuple[str, str]]:
         if problem.mean_light_e is not None
         else f"{problem.rms_e:g} e- root mean square"
         if problem.rms_e is not None
+        else f"{problem.mean_flux_jy:g} Jy, total of the mean object"
+        if problem.mean_flux_jy is not None
+        else f"{problem.rms_jy:g} Jy per cell root mean square"
+        if problem.rms_jy is not None
         else "a constant of the system, below"
     )
     camera = problem.noise_model.camera

@@ -16,6 +16,7 @@ from mi_eval.systems.names import SYSTEM_NAMES
 
 if TYPE_CHECKING:
     from mi_eval.systems.coded_aperture import CodedAperture
+    from mi_eval.systems.interferometer import Interferometer, InterferometerSchedule
     from mi_eval.systems.kernel import CircularKernel
     from mi_eval.systems.kspace import KSpaceSampling
     from mi_eval.systems.led_array import LedArray
@@ -32,6 +33,8 @@ __all__ = [
     "CodedAperture",
     "ColourMosaic",
     "ImagingSystem",
+    "Interferometer",
+    "InterferometerSchedule",
     "KSpaceSampling",
     "LedArray",
     "Lens",
@@ -51,6 +54,8 @@ __getattr__, __dir__ = lazy_exports(
         "CodedAperture": "mi_eval.systems.coded_aperture",
         "ColourMosaic": "mi_eval.systems.mosaic",
         "ImagingSystem": "mi_eval.systems.protocol",
+        "Interferometer": "mi_eval.systems.interferometer",
+        "InterferometerSchedule": "mi_eval.systems.interferometer",
         "KSpaceSampling": "mi_eval.systems.kspace",
         "LedArray": "mi_eval.systems.led_array",
         "Lens": "mi_eval.systems.lens",

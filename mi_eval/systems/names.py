@@ -7,6 +7,8 @@ SYSTEM_NAMES: dict[str, tuple[str, str]] = {
     "circular_kernel": ("mi_eval.systems.kernel", "CircularKernel"),
     "coded_aperture": ("mi_eval.systems.coded_aperture", "CodedAperture"),
     "colour_mosaic": ("mi_eval.systems.mosaic", "ColourMosaic"),
+    "interferometer": ("mi_eval.systems.interferometer", "Interferometer"),
+    "interferometer_schedule": ("mi_eval.systems.interferometer", "InterferometerSchedule"),
     "kspace": ("mi_eval.systems.kspace", "KSpaceSampling"),
     "led_array": ("mi_eval.systems.led_array", "LedArray"),
     "lens": ("mi_eval.systems.lens", "Lens"),

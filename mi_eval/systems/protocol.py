@@ -55,7 +55,8 @@ class ImagingSystem(ABC):
 
     Objects are tensors (n, planes, height, width). What they mean is ``objects_are``: ``light`` is the electrons
     that each point sends to the sensor through the open system in one exposure (0 or more); ``signed`` are any
-    real numbers; ``relative`` lies between 0 and 1, and the light is a constant of the system. The frames are
+    real numbers; ``relative`` lies between 0 and 1, and the light is a constant of the system; ``sky`` is brightness in
+    Jy per cell. The frames are
     tensors (n, height, width) of light, electrons per pixel: dark charge and noise belong to the channel.
 
     A system is not changed: a design is a system with one value of its parameters (`SystemDesign`).
@@ -63,7 +64,9 @@ class ImagingSystem(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    objects_are: ClassVar[Literal["light", "signed", "relative"]] = "light"
+    objects_are: ClassVar[Literal["light", "signed", "relative", "sky"]] = "light"
+    #: Pixels that touch are no neighbours: a patch is a whole frame, which is square.
+    whole_frames: ClassVar[bool] = False
     #: Frames repeat their expected pattern with this period: patches are cut at multiples of it.
     period_px: ClassVar[int] = 1
     #: The word for the starting point that people would build without an optimiser.
@@ -73,6 +76,10 @@ class ImagingSystem(ABC):
     def signed(self) -> bool:
         """Whether frames may be negative: measurements then have Gaussian noise only."""
         return self.objects_are == "signed"
+
+    def patch_size(self, wanted: int) -> int:
+        """Side of the patches that stand for a frame: the wanted one, or that of a whole frame."""
+        return self.frame_shape[0] if self.whole_frames else wanted
 
     @property
     @abstractmethod
@@ -154,7 +161,7 @@ class ImagingSystem(ABC):
                 f"objects of shape {tuple(objects.shape)}", legal=f"(n, {', '.join(map(str, self.object_shape))})"
             )
         low, high = float(objects.min()), float(objects.max())
-        if self.objects_are != "signed" and low < 0:
+        if self.objects_are in ("light", "relative") and low < 0:
             raise PhotonbitsError(f"objects as low as {low:g}", legal="0 or more: light cannot be negative")
         if self.objects_are == "relative" and high > 1:
             raise PhotonbitsError(f"objects up to {high:g}", legal="0 to 1")

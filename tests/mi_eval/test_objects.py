@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from calibrate import PhotonbitsError
-from mi_eval.objects import OBJECT_KINDS, GaussianTexture, ImageSet, Stars, make_prior
+from mi_eval.objects import OBJECT_KINDS, BlackHoles, GaussianTexture, ImageSet, Stars, make_prior
 from mi_eval.objects.sets import IMAGE_SETS
 
 SHAPE = (3, 20, 24)
@@ -69,6 +69,24 @@ def test_star_counts_follow_their_law():
     assert above[0] / above[1] == pytest.approx(4**1.5, rel=0.15)
 
 
+def test_black_holes_have_the_flux_and_the_shape_they_say():
+    """Flux even over its range whatever the rest; a ring with a hole; one side brighter, in every direction."""
+    prior = BlackHoles(radius_px=6.0, width=0.25, asymmetry=0.8, flux_range=2.0)
+    drawn = prior.sample(600, (1, 40, 40), np.random.default_rng(5))[:, 0]
+    flux = drawn.sum(axis=(1, 2))
+    assert drawn.max() < 0.9
+    assert flux.max() / flux.min() == pytest.approx(2.0, rel=0.02)
+    assert flux.mean() / flux.max() == pytest.approx(0.75, abs=0.02)
+    rows, columns = np.indices((40, 40)) - 20
+    radius = np.sum(drawn * np.hypot(rows, columns), axis=(1, 2)) / flux
+    assert radius.mean() == pytest.approx(6.0, rel=0.1) and radius.max() / radius.min() > 1.5
+    assert np.mean(drawn[:, 20, 20]) < 0.1 * np.mean(drawn.max(axis=(1, 2)))
+    lean = np.stack([np.sum(drawn * axis, axis=(1, 2)) / flux for axis in (rows, columns)])
+    assert np.abs(lean.mean(axis=1)).max() < 4 * lean.std() / np.sqrt(600)
+    # A ring that leans by A has its centroid off by R A/2: at most 1.3 x 6 x 0.4, beside a px of wander.
+    assert 1.0 < np.hypot(*lean).max() < 1.3 * 6 * 0.4 * 1.1 + np.sqrt(2)
+
+
 def test_colour_photographs_spread_over_bands_and_grey_ones_take_one_plane():
     colour = ImageSet("colour").sample(6, (6, 16, 16), np.random.default_rng(0))
     assert np.all(colour.sum(axis=(2, 3)) > 0)
@@ -80,11 +98,13 @@ def test_colour_photographs_spread_over_bands_and_grey_ones_take_one_plane():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("clouds", {}, "beads, cells"),
+        ("clouds", {}, "beads, black_hole, cells"),
         ("stars", {"number": 3}, "'number' is no field"),
         ("images", {}, "lack name"),
         ("images", {"name": "unicorns"}, "unicorns"),
         ("cells", {"radius_px": -1.0}, "above 0"),
+        ("black_hole", {"radius_px": 2.0, "width": 0.2}, "thinner rings"),
+        ("black_hole", {"asymmetry": 1.5}, "asymmetry 0 to 1"),
         ("folder", {"path": "no/such/place"}, "no such folder"),
     ],
 )
