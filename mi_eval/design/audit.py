@@ -13,6 +13,7 @@ from calibrate import PhotonbitsError
 from mi_eval.design.determinism import deterministic_torch
 from mi_eval.design.problem import DesignProblem
 from mi_eval.estimate import estimate_information
+from mi_eval.objects.prior import Part
 from mi_eval.systems import SystemDesign
 from mi_eval.torch_extra import torch
 
@@ -159,30 +160,38 @@ class Simulation:
         Expected charge of every pixel, electrons.
     frames : ndarray (n, height, width)
         Codes, or real values without a bit depth.
+    labels : ndarray (n,) or None
+        Number of each object's class, where the objects have classes.
     """
 
     objects: FloatArray
     charge_e: FloatArray
     frames: NDArray[np.generic]
+    labels: NDArray[np.int64] | None = None
 
 
-def simulate(design: SystemDesign, problem: DesignProblem, n_frames: int, seed: int) -> Simulation:
+def simulate(
+    design: SystemDesign, problem: DesignProblem, n_frames: int, seed: int, *, part: Part | None = None
+) -> Simulation:
     """Draw objects, image them with a design, and measure them with the numpy noise model.
 
-    The same seed draws the same objects, whatever the design, where its system takes objects of one shape.
+    The same seed draws the same objects, whatever the design, where its system takes objects of one shape. ``part``
+    takes them from one part of the prior: see `ObjectPrior.part`.
     """
     rng = np.random.default_rng([seed, 31])
-    drawn, charges = [], []
+    drawn, charges, classes = [], [], []
     with deterministic_torch(), torch.no_grad():
         parameters = design.tensors()
         for first in range(0, n_frames, _CHUNK):
-            objects = problem.draw(min(_CHUNK, n_frames - first), rng)
+            objects, labels = problem.draw_labelled(min(_CHUNK, n_frames - first), rng, part)
             design.system.check_objects(objects)
             light = design.system.forward(objects, parameters)
             drawn.append(objects.numpy())
+            classes += [] if labels is None else [labels]
             charges.append(problem.channel.charge_e(light, problem.exposure_s).numpy())
     charge = np.concatenate(charges)
-    return Simulation(np.concatenate(drawn), charge, problem.noise_model.sample(charge, rng))
+    frames = problem.noise_model.sample(charge, rng)
+    return Simulation(np.concatenate(drawn), charge, frames, np.concatenate(classes) if classes else None)
 
 
 def closed_form_bits(design: SystemDesign, problem: DesignProblem, patch_size: int) -> float | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.channel import Channel
 from mi_eval.objects import ObjectPrior
+from mi_eval.objects.prior import Part
 from mi_eval.systems import ImagingSystem
 from mi_eval.torch_extra import Tensor, torch
 
@@ -124,10 +125,25 @@ class DesignProblem:
     def _population(self) -> tuple[float, float]:
         return _population(self.objects, self.system.object_shape)
 
+    @property
+    def scale(self) -> float:
+        """The system's units for one unit of the object prior: electrons, or 1 for relative objects."""
+        return self._scale
+
     def draw(self, n: int, rng: np.random.Generator) -> Tensor:
         """Objects in the system's own units, (n, planes, height, width)."""
-        values = self._scale * self.objects.sample(n, self.system.object_shape, rng)
-        return torch.from_numpy(np.ascontiguousarray(values))
+        return self._in_units(self.objects.sample(n, self.system.object_shape, rng))
+
+    def draw_labelled(
+        self, n: int, rng: np.random.Generator, part: Part | None = None
+    ) -> tuple[Tensor, NDArray[np.int64] | None]:
+        """Objects of the prior or a part of it, in the system's units, and their classes where they have any."""
+        prior = self.objects if part is None else self.objects.part(part)
+        values, labels = prior.sample_labelled(n, self.system.object_shape, rng)
+        return self._in_units(values), labels
+
+    def _in_units(self, values: FloatArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self._scale * values))
 
     def known_spectrum(self) -> FloatArray | None:
         """Power spectrum of one plane of the objects, (height, width), in their units squared, where it is known."""

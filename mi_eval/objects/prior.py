@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from calibrate import PhotonbitsError
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 Shape = tuple[int, int, int]
+#: What objects are drawn for; sets of images give each of them other images.
+Part = Literal["training", "validation", "test"]
 
 
 class ObjectPrior(ABC):
@@ -34,6 +37,22 @@ class ObjectPrior(ABC):
     @abstractmethod
     def describe(self) -> str:
         """The population in one or two sentences, for a report."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that `sample_labelled` tells apart; empty for objects without classes."""
+        return ()
+
+    def sample_labelled(self, n: int, shape: Shape, rng: np.random.Generator) -> tuple[FloatArray, IntArray | None]:
+        """Draw objects, those of `sample`, and the number of each one's class (n,); None without classes."""
+        return self.sample(n, shape, rng), None
+
+    def part(self, name: Part) -> ObjectPrior:
+        """The objects to train, validate or test a decoder with: the same population, disjoint where it is finite.
+
+        Objects drawn by rule never repeat, and all parts are the prior itself.
+        """
+        return self
 
     def spectrum(self, shape: Shape) -> FloatArray | None:
         """Expected power spectrum (height, width), mean over frequencies = variance, where known; else None."""

@@ -1,4 +1,4 @@
-"""Crops of photographs: sets that ship inside packages (extra `objects`), and the user's own folder."""
+"""Photographs: sets that ship inside packages (extra `objects`), and the user's own folder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from calibrate import PhotonbitsError
 from calibrate.captures import FrameReference
 from calibrate.captures.names import natural_key
 from calibrate.frames import describe_file, iterate_frames, reader_by_suffix
-from mi_eval.objects.prior import FloatArray, ObjectPrior, Shape, in_random_planes, require
+from mi_eval.objects.crops import CroppedImages, Crops
+from mi_eval.objects.prior import FloatArray, IntArray, require
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".npy", ".fits", ".fit")
 
 
 @dataclass(frozen=True)
-class ImageSet(ObjectPrior):
+class ImageSet(CroppedImages):
     """Random crops of an image set inside an installed package, turned and mirrored at random.
 
     Parameters
@@ -29,13 +30,15 @@ class ImageSet(ObjectPrior):
         One of `IMAGE_SETS`.
     shrink : int
         Images are averaged over squares of this side first: finer detail on the same pixels.
+    upright : bool
+        Neither turn nor mirror: for objects that mean something else on their side.
     """
 
     kind: ClassVar[str] = "images"
-    periodic: ClassVar[bool] = False
 
     name: str
     shrink: int = 1
+    upright: bool = False
 
     def __post_init__(self) -> None:
         require(self.kind, ", ".join(IMAGE_SETS), self.name in IMAGE_SETS, name=self.name)
@@ -45,35 +48,46 @@ class ImageSet(ObjectPrior):
         """The images, (height, width) or (height, width, 3), between 0 and 1."""
         return _loaded(self.name)
 
-    def sample(self, n: int, shape: Shape, rng: np.random.Generator) -> FloatArray:
-        """Crops; grey ones each in a plane drawn at random, coloured ones spread over the bands."""
-        return _crops(self.images(), n, shape, self.shrink, rng, f"image set {self.name}")
+    @property
+    def crops(self) -> Crops:
+        """How they are cut."""
+        return Crops(self.shrink, self.upright, f"image set {self.name}")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the sets in `LABELLED_SETS`."""
+        return LABELLED_SETS[self.name][1] if self.name in LABELLED_SETS else ()
+
+    def labels(self) -> IntArray | None:
+        """Class of every image; None without classes."""
+        return _labels(self.name) if self.name in LABELLED_SETS else None
 
     def describe(self) -> str:
         """Say which photographs these are."""
         count = len(self.images())
         return (
-            f"{IMAGE_SETS[self.name][1]} ({count} image{'s' if count > 1 else ''}): random crops{_shrunk(self.shrink)}."
+            f"{IMAGE_SETS[self.name][1]} ({count} image{'s' if count > 1 else ''}): "
+            f"random crops{_upright(self.upright)}{_shrunk(self.shrink)}."
         )
 
 
 @dataclass(frozen=True)
-class Folder(ObjectPrior):
+class Folder(CroppedImages):
     """Random crops of the images in a folder, turned and mirrored at random.
 
     Parameters
     ----------
     path : str
         Of the folder. Values are scaled so that the largest of all images is 1; black is taken as 0.
-    shrink : int
+    shrink, upright
         As in `ImageSet`.
     """
 
     kind: ClassVar[str] = "folder"
-    periodic: ClassVar[bool] = False
 
     path: str
     shrink: int = 1
+    upright: bool = False
 
     def __post_init__(self) -> None:
         require(self.kind, "1 or more", self.shrink >= 1, shrink=self.shrink)
@@ -82,60 +96,25 @@ class Folder(ObjectPrior):
         """The images between 0 and 1."""
         return _read_folder(self.path)
 
-    def sample(self, n: int, shape: Shape, rng: np.random.Generator) -> FloatArray:
-        """Crops; grey ones each in a plane drawn at random, coloured ones spread over the bands."""
-        return _crops(self.images(), n, shape, self.shrink, rng, f"folder {self.path}")
+    @property
+    def crops(self) -> Crops:
+        """How they are cut."""
+        return Crops(self.shrink, self.upright, f"folder {self.path}")
 
     def describe(self) -> str:
         """Say which photographs these are."""
-        return f"{len(self.images())} images of the folder {Path(self.path).name}: random crops{_shrunk(self.shrink)}."
+        return (
+            f"{len(self.images())} images of the folder {Path(self.path).name}: "
+            f"random crops{_upright(self.upright)}{_shrunk(self.shrink)}."
+        )
 
 
 def _shrunk(shrink: int) -> str:
     return "" if shrink == 1 else f", averaged over {shrink} x {shrink} pixels first"
 
 
-def _crops(
-    images: tuple[FloatArray, ...], n: int, shape: Shape, shrink: int, rng: np.random.Generator, where: str
-) -> FloatArray:
-    planes, height, width = shape
-    small = [_averaged(image, shrink) for image in images]
-    fits = [image for image in small if min(image.shape[:2]) >= max(height, width)]
-    if not fits:
-        raise PhotonbitsError(
-            f"objects of {height} x {width} pixels",
-            where=where,
-            legal=f"at most {max(min(image.shape[:2]) for image in small)}, the images' smaller side",
-            remedy="Use smaller objects or a smaller shrink",
-        )
-    side = max(height, width)
-    grey, coloured = np.zeros((n, height, width)), np.zeros((n, planes, height, width))
-    colour = planes >= 3 and all(image.ndim == 3 for image in fits)
-    for i in range(n):
-        image = fits[rng.integers(len(fits))]
-        row, column = (int(rng.integers(extent - side + 1)) for extent in image.shape[:2])
-        crop = np.rot90(image[row : row + side, column : column + side], int(rng.integers(4)))
-        crop = (crop[:, ::-1] if rng.random() < 0.5 else crop)[:height, :width]
-        if colour:
-            coloured[i] = _bands(crop, planes)
-        else:
-            grey[i] = crop if crop.ndim == 2 else crop.mean(axis=2)
-    return coloured if colour else in_random_planes(grey, planes, rng)
-
-
-def _averaged(image: FloatArray, side: int) -> FloatArray:
-    if side == 1:
-        return image
-    height, width = (extent // side for extent in image.shape[:2])
-    blocks = image[: height * side, : width * side].reshape(height, side, width, side, *image.shape[2:])
-    return np.asarray(blocks.mean(axis=(1, 3)))
-
-
-def _bands(crop: FloatArray, planes: int) -> FloatArray:
-    """Blue, green and red interpolated over the bands, short wavelengths first; all bands together at most 1."""
-    place = np.linspace(0, 2, planes)
-    weight = np.maximum(1 - np.abs(place[:, None] - np.arange(3)), 0.0)
-    return np.asarray(np.einsum("bc,hwc->bhw", weight, crop[:, :, ::-1]) / planes)
+def _upright(upright: bool) -> str:
+    return ", upright" if upright else ""
 
 
 # ---- sets inside packages -------------------------------------------------------------------------------------
@@ -161,9 +140,12 @@ def _skimage(*names: str) -> Callable[[], list[Any]]:
     return load
 
 
+def _faces_or_not() -> list[Any]:
+    return list(_need("scikit-image", "skimage.data").lfw_subset())
+
+
 def _faces() -> list[Any]:
-    data = _need("scikit-image", "skimage.data")
-    return list(data.lfw_subset()[:100])  # the second half of the set is not faces
+    return _faces_or_not()[:100]  # the second half of the set is not faces
 
 
 def _digits() -> list[Any]:
@@ -187,6 +169,7 @@ IMAGE_SETS: dict[str, tuple[Callable[[], list[Any]], str]] = {
     "cell": (_skimage("cell"), "Phase image of a cell, scikit-image"),
     "coins": (_skimage("coins"), "Photograph of coins, scikit-image"),
     "faces": (_faces, "Faces of 25 x 25 pixels, scikit-image"),
+    "faces_or_not": (_faces_or_not, "Faces and other pictures of 25 x 25 pixels, scikit-image"),
     "stars": (_skimage("hubble_deep_field"), "Hubble deep field, scikit-image"),
     "textures": (_skimage("brick", "grass", "gravel"), "Photographs of brick, grass and gravel, scikit-image"),
     "colour": (_skimage("astronaut", "coffee", "chelsea"), "Colour photographs, scikit-image"),
@@ -195,6 +178,26 @@ IMAGE_SETS: dict[str, tuple[Callable[[], list[Any]], str]] = {
     "scenes": (_scenes, "Colour photographs of a temple and a flower, scikit-learn"),
     "wavelets": (_wavelets, "Photographs ascent, aero and camera, PyWavelets"),
 }
+
+
+def _digit_labels() -> Any:
+    return _need("scikit-learn", "sklearn.datasets").load_digits().target
+
+
+def _face_labels() -> Any:
+    return np.repeat([1, 0], 100)
+
+
+#: Name of a set whose images have classes: their numbers, and their names.
+LABELLED_SETS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "digits": (_digit_labels, tuple("0123456789")),
+    "faces_or_not": (_face_labels, ("no face", "face")),
+}
+
+
+@cache
+def _labels(name: str) -> IntArray:
+    return np.asarray(LABELLED_SETS[name][0](), dtype=np.int64)
 
 
 @cache

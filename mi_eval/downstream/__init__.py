@@ -1,0 +1,53 @@
+"""Decoders that check whether designs with more information give better results.
+
+Examples
+--------
+>>> import mi_eval.downstream
+>>> "evaluate_designs" in mi_eval.downstream.__all__
+True
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from calibrate.plumbing.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from mi_eval.downstream.evaluate import EvaluationSettings, evaluate_designs
+    from mi_eval.downstream.interface import Decoder, Examples, Metric, Setting, Trained
+    from mi_eval.downstream.ranking import Ranking, rank_designs
+    from mi_eval.downstream.result import Evaluation
+    from mi_eval.downstream.wiener import Wiener
+
+__all__ = [
+    "Decoder",
+    "Evaluation",
+    "EvaluationSettings",
+    "Examples",
+    "Metric",
+    "Ranking",
+    "Setting",
+    "Trained",
+    "Wiener",
+    "evaluate_designs",
+    "rank_designs",
+]
+
+# Names are loaded at first use (PEP 562): a command's help imports no torch.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Decoder": "mi_eval.downstream.interface",
+        "Evaluation": "mi_eval.downstream.result",
+        "EvaluationSettings": "mi_eval.downstream.evaluate",
+        "Examples": "mi_eval.downstream.interface",
+        "Metric": "mi_eval.downstream.interface",
+        "Ranking": "mi_eval.downstream.ranking",
+        "Setting": "mi_eval.downstream.interface",
+        "Trained": "mi_eval.downstream.interface",
+        "Wiener": "mi_eval.downstream.wiener",
+        "evaluate_designs": "mi_eval.downstream.evaluate",
+        "rank_designs": "mi_eval.downstream.ranking",
+    },
+)
