@@ -1,0 +1,202 @@
+"""What the four worked studies share: designs under several light levels, their audits, and a folder that keeps them.
+
+A study names its problem at every level of light. `collect_designs` makes the designs: the conventional one, random
+ones, ones whose ascent was stopped early, and optimised ones, each with a seed. `audited` measures them all with the
+same new objects. Every design and every audit is written when it is ready, and read back by the next run of the same
+study with the same settings, so that a study can be run in pieces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from calibrate.plumbing.atomic import write_bytes_atomically
+from mi_eval.design import DesignProblem, audit_design, optimise
+from mi_eval.design.audit import Audit, AuditSettings
+from mi_eval.design.determinism import deterministic_torch
+from mi_eval.design.optimise import OptimiserSettings, run_digest
+from mi_eval.systems import SystemDesign
+
+Kind = Literal["conventional", "random", "stopped early", "designed"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which designs a level of light gets.
+
+    Parameters
+    ----------
+    seeds : int
+        Designed and random designs each, with seeds 0 to seeds - 1.
+    stopped : tuple of int
+        Steps after which further ascents are stopped, with seeds 100, 101, and so on.
+    """
+
+    seeds: int = 10
+    stopped: tuple[int, ...] = (2, 6, 15)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One worked study.
+
+    Parameters
+    ----------
+    name, title : str
+    problem : callable
+        Light level (a number in the unit of ``light_unit``) to `DesignProblem`.
+    lights : tuple of float
+        The first is the main one, which gets all designs; the others get ``fewer``.
+    """
+
+    name: str
+    title: str
+    problem: Callable[[float], DesignProblem]
+    lights: tuple[float, ...]
+    light_unit: str
+    optimiser: OptimiserSettings
+    audit: AuditSettings
+    plan: Plan = field(default_factory=Plan)
+    fewer: Plan = field(default_factory=lambda: Plan(seeds=3, stopped=(6,)))
+
+    def plan_at(self, light: float) -> Plan:
+        """The plan of a light level."""
+        return self.plan if light == self.lights[0] else self.fewer
+
+
+@dataclass(frozen=True)
+class StudiedDesign:
+    """A design of a study, with where it came from.
+
+    ``surrogate_bits_per_pixel`` is None for designs that no optimiser touched; ``cpu_seconds`` is the optimiser's.
+    """
+
+    kind: Kind
+    seed: int
+    design: SystemDesign
+    surrogate_bits_per_pixel: float | None
+    cpu_seconds: float
+
+    @property
+    def label(self) -> str:
+        """Unique within a light level."""
+        return self.kind if self.kind == "conventional" else f"{self.kind} {self.seed}"
+
+
+def collect_designs(study: Study, light: float, folder: Path) -> list[StudiedDesign]:
+    """The designs of one light level, made where the folder does not hold them."""
+    problem, plan = study.problem(light), study.plan_at(light)
+    system = problem.system
+    with deterministic_torch():
+        out = [
+            StudiedDesign("conventional", 0, _start(system, "conventional", 0), None, 0.0),
+            *(StudiedDesign("random", s, _start(system, "random", s), None, 0.0) for s in range(plan.seeds)),
+        ]
+    wanted: list[tuple[Kind, int, OptimiserSettings]] = [
+        ("stopped early", 100 + i, replace(study.optimiser, steps=steps, seed=100 + i, restarts=1))
+        for i, steps in enumerate(plan.stopped)
+    ]
+    wanted += [("designed", s, replace(study.optimiser, seed=s)) for s in range(plan.seeds)]
+    for kind, seed, settings in wanted:
+        # An ascent that is stopped early begins at random: from the conventional design it would hardly leave it.
+        start = _start(system, "random", seed) if kind == "stopped early" else None
+        out.append(_designed(kind, seed, problem, settings, start, folder))
+    return out
+
+
+def audited(study: Study, light: float, designs: Sequence[StudiedDesign], folder: Path) -> list[dict[str, Any]]:
+    """The audit of every design, `Audit.to_dict` with label, kind and seed; the same new objects for all."""
+    problem = study.problem(light)
+    out = []
+    for item in designs:
+        key = _digest(run_digest(problem, OptimiserSettings(), item.design), asdict(study.audit))
+
+        def measure(item: StudiedDesign = item) -> dict[str, Any]:
+            audit: Audit = audit_design(item.design, problem, study.audit)
+            return audit.to_dict()
+
+        entry = kept(folder / f"audit_{key}.json", measure)
+        entry.update(label=item.label, kind=item.kind, seed=item.seed, light=light)
+        print(f"{light:>8g}  {item.label:<18}{entry['value']:>9.4f} +- {entry['std']:.4f} bit/px", flush=True)
+        out.append(entry)
+    return out
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the file holds, or what ``make`` gives, written before it is returned."""
+    if path.exists():
+        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return held
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = json.loads(json.dumps(make()))
+    write_bytes_atomically(path, (json.dumps(made, indent=1, sort_keys=True) + "\n").encode(), overwrite=True)
+    return dict(made)
+
+
+@dataclass(frozen=True)
+class Wins:
+    """How often the design of a seed carries more audited information than the other design does.
+
+    ``significant`` counts gains above 2 standard errors of the difference, the two audits taken as independent: they
+    share their objects, so that errors of the difference are smaller.
+    """
+
+    over: str
+    seeds: int
+    wins: int
+    significant: int
+    mean_gain_bits_per_pixel: float
+
+
+def wins(audits: Sequence[dict[str, Any]]) -> list[Wins]:
+    """Designed against random (seed by seed) and against conventional."""
+    by_kind: dict[str, dict[int, dict[str, Any]]] = {}
+    for entry in audits:
+        by_kind.setdefault(entry["kind"], {})[entry["seed"]] = entry
+    out = []
+    for over in ("random", "conventional"):
+        gains, errors = [], []
+        for seed, ours in sorted(by_kind["designed"].items()):
+            theirs = by_kind[over][seed if over == "random" else 0]
+            gains.append(ours["value"] - theirs["value"])
+            errors.append(float(np.hypot(ours["std"], theirs["std"])))
+        gain, error = np.array(gains), np.array(errors)
+        out.append(Wins(over, len(gains), int((gain > 0).sum()), int((gain > 2 * error).sum()), float(np.mean(gain))))
+    return out
+
+
+def _start(system: Any, how: Literal["conventional", "random"], seed: int) -> SystemDesign:
+    return SystemDesign.of(system, system.project(system.start(how, np.random.default_rng([seed, 77]))))
+
+
+def _designed(
+    kind: Kind,
+    seed: int,
+    problem: DesignProblem,
+    settings: OptimiserSettings,
+    start: SystemDesign | None,
+    folder: Path,
+) -> StudiedDesign:
+    path = folder / f"design_{run_digest(problem, settings, start)}.npz"
+    notes = path.with_suffix(".json")
+    if not (path.exists() and notes.exists()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        began = time.process_time()
+        result = optimise(problem, settings, start=start)
+        result.after.save(path)
+        seconds = time.process_time() - began
+        kept(notes, lambda: {"surrogate": result.surrogate_after, "cpu_seconds": seconds})
+    held = json.loads(notes.read_text(encoding="utf-8"))
+    return StudiedDesign(kind, seed, SystemDesign.load(path), held["surrogate"], held["cpu_seconds"])
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
