@@ -177,6 +177,8 @@ def information_estimate(
     mean_charge = law.mean_e if law is not None else _mean_charge(data, model)
     mean_signal = mean_charge - _dark_charge(model, exposure_s)
     scenes = effective_scenes(data.thumbnails, parts.seed)
+    # Families without weight code a share of the patches only.
+    family_bits = np.nanmean(heldout.family_bits, axis=0) / pixels
     estimate = InformationEstimate(
         mutual_information_bits_per_pixel=IntervalEstimate(value, std, ci95),
         upper_bound_bits_per_pixel=upper_entropy - low,
@@ -194,7 +196,7 @@ def information_estimate(
         models=tuple(
             ModelRecord(name, float(bits), float(weight), None if deterministic else float(seconds))
             for name, bits, weight, seconds in zip(
-                heldout.names, heldout.family_bits.mean(axis=0) / pixels, heldout.weights, heldout.seconds, strict=True
+                heldout.names, family_bits, heldout.weights, heldout.seconds, strict=True
             )
         ),
         warnings=(

@@ -32,6 +32,10 @@ IntArray = NDArray[np.int64]
 
 _MANY_PATCHES = 6000
 _MOST_FOLDS = 4
+# Of so many patches, half-size fits code about this many, and so do families that all together save less than this many
+# bits per pixel of validation patches: the excess and their own code lengths need no more.
+_SAMPLED_PATCHES = 4000
+_LEAST_SAVED = 2e-5
 _PIT_PATCHES = 3000
 _THREADS = 2
 # Bits per pixel that the best closed-form family must leave before a network is tried, and that the first network must
@@ -54,8 +58,9 @@ class HeldOut:
         Of the combination, bits per patch.
     excess_bits : ndarray (n_patches,)
         Finite-sample excess of ``full_bits``: with c/n of excess after n training patches, the growth when m of
-        them are left is (c/n)(n/m - 1).
+        them are left is (c/n)(n/m - 1). Of many patches a share of each group is measured; the others have its mean.
     family_bits : ndarray (n_patches, n_families)
+        NaN where patches are many and the family, without weight, coded a share of them.
     names : tuple of str
     weights, seconds : ndarray (n_families,)
         Mean weight in the combination; CPU seconds over all folds.
@@ -90,7 +95,10 @@ class _Fold:
 
 @dataclass(frozen=True)
 class _Job:
-    """One fit: training rows (of ``whole`` in all), validation rows, test rows; whether it is the half-size one."""
+    """One fit: training rows (of ``whole`` in all), validation rows, test rows; whether it is the half-size one.
+
+    ``sampled`` are the test rows that families without weight code; None for all of them and a share in any case.
+    """
 
     train: IntArray
     validation: IntArray
@@ -98,6 +106,7 @@ class _Job:
     half: bool
     whole: int
     seed: int
+    sampled: IntArray | None
 
     @property
     def growth(self) -> float:
@@ -107,9 +116,13 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Coded:
-    """Bits of test and validation patches under each family, (n, n_families), and what came with them."""
+    """Bits of test and validation patches under each family, (n, n_families), and what came with them.
+
+    Families that were not `kept` have no weight, and NaN for test patches that they did not code.
+    """
 
     lengths: FloatArray
+    kept: NDArray[np.bool_]
     on_validation: FloatArray
     weights: FloatArray
     seconds: FloatArray
@@ -125,7 +138,8 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
     Folds are of whole groups (frames): two where patches are many, else four. In each, a fifth of the training
     groups chooses smoothing and weights. Every fold is fitted a second time to half of its training groups, for
     the finite-sample excess. Folds run on two threads; linear algebra on one each, which is faster for matrices
-    of a patch. Two folds share a network, which sees neither of them nor the groups that choose its weight.
+    of a patch. Where patches are many, a share of them measures the excess and what families without weight need.
+    Two folds share a network, which sees neither of them nor the groups that choose its weight.
 
     Raises
     ------
@@ -153,11 +167,10 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
             for family in families:
                 coded = _with_network(patches, folds, jobs, coded, family, pool, stop_early=density == "auto")
     n = patches.n_patches
-    full, grown = np.empty(n), np.empty(n)
-    ratio = np.empty(n)
+    full, grown, ratio = np.empty(n), np.full(n, np.nan), np.full(n, np.nan)
     family_bits = np.empty((n, coded[0].lengths.shape[1]))
     for job, result in zip(jobs, coded, strict=True):
-        combined = combine_code_lengths(result.lengths, result.weights)
+        combined = combine_code_lengths(result.lengths[:, result.kept], result.weights[result.kept])
         if job.half:
             grown[job.test] = combined / job.growth
             ratio[job.test] = 1.0 / job.growth
@@ -165,7 +178,7 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
             full[job.test] = combined
             family_bits[job.test] = result.lengths
     whole = [result for job, result in zip(jobs, coded, strict=True) if not job.half]
-    excess = grown - ratio * full
+    excess = _filled(grown - ratio * full, patches.frame_index)
     weights = np.mean([result.weights for result in whole], axis=0)
     slack = float(np.mean([result.slack_bits for result in whole]))
     # What a network has not learnt falls more slowly than 1/n: as much again as was taken off may be left.
@@ -205,36 +218,93 @@ def _jobs(patches: PatchSet, folds: Sequence[_Fold], seed: int) -> list[_Job]:
         # Half of the groups, or of the patches where one group is all there is.
         half = fold.training[: fold.training.size // 2]
         fewer = rows_of(patches.frame_index, half) if half.size else training[::2]
+        step = -(-patches.n_patches // _SAMPLED_PATCHES) if patches.n_patches >= _MANY_PATCHES else 1
+        sampled = None if step == 1 else _every(step, test, patches.frame_index)
         for train, is_half in ((training, False), (fewer, True)):
-            jobs.append(_Job(train, validation, test, is_half, training.size, seed))
+            tested = test if sampled is None or not is_half else sampled
+            jobs.append(_Job(train, validation, tested, is_half, training.size, seed, sampled))
     return jobs
+
+
+def _every(step: int, rows: IntArray, group: IntArray) -> IntArray:
+    """Every ``step``-th of the rows of each group, the first of each at least; ascending."""
+    order = rows[np.argsort(group[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    rank = np.arange(order.size) - np.repeat(starts, np.diff(starts, append=order.size))
+    return np.sort(order[rank % step == 0])
+
+
+def _filled(values: FloatArray, group: IntArray) -> FloatArray:
+    """Values with their group's mean where there is none."""
+    known = np.isfinite(values)
+    if known.all():
+        return values
+    number = np.unique(group, return_inverse=True)[1].ravel()
+    mean = np.bincount(number[known], weights=values[known]) / np.bincount(number[known])
+    return np.where(known, values, mean[number])
 
 
 def _code(patches: PatchSet, job: _Job) -> _Coded:
     train, validation, test = (patches.take(rows) for rows in (job.train, job.validation, job.test))
     on_validation: list[FloatArray] = []
-    on_test: list[FloatArray] = []
     seconds: list[float] = []
     models: list[FittedDensity] = []
     clock = time.thread_time()
     for fitted in fit_closed_form(train, validation, job.seed):
         on_validation.append(fitted.code_length_bits(validation))
-        on_test.append(fitted.code_length_bits(test))
         seconds.append(time.thread_time() - clock)
         clock = time.thread_time()
         models.append(fitted)
-    lengths, chosen_on = np.stack(on_test, axis=1), np.stack(on_validation, axis=1)
+    chosen_on = np.stack(on_validation, axis=1)
+    weights = fit_mixture_weights(chosen_on)
+    kept = np.ones(len(models), dtype=bool)
+    if job.sampled is not None:
+        kept = _needed(chosen_on, weights, _LEAST_SAVED * patches.n_pixels)
+        weights = _of_kept(chosen_on, kept)
+    sampled = slice(None) if job.sampled is None else np.flatnonzero(np.isin(job.test, job.sampled))
+    some = test if job.sampled is None else test.take(sampled)
+    lengths = np.full((test.n_patches, len(models)), np.nan)
+    for column, fitted in enumerate(models):
+        clock = time.thread_time()
+        if kept[column]:
+            lengths[:, column] = fitted.code_length_bits(test)
+        else:
+            lengths[sampled, column] = fitted.code_length_bits(some)
+        seconds[column] += time.thread_time() - clock
     coded = _Coded(
         lengths=lengths,
+        kept=kept,
         on_validation=chosen_on,
-        weights=fit_mixture_weights(chosen_on),
+        weights=weights,
         seconds=np.array(seconds),
         names=tuple(model.name for model in models),
         slack_bits=0.0,
         slack_std_bits=0.0,
         pit=np.empty(0),
     )
-    return coded if job.half else _with_misfit(coded, models[int(np.argmin(lengths.mean(axis=0)))], test, job.seed)
+    return (
+        coded if job.half else _with_misfit(coded, models[int(np.argmin(np.nanmean(lengths, axis=0)))], test, job.seed)
+    )
+
+
+def _needed(on_validation: FloatArray, weights: FloatArray, tolerance_bits: float) -> NDArray[np.bool_]:
+    """Families whose absence makes codes longer by more than the tolerance, bits per patch; least weights go first."""
+    kept = np.ones(weights.size, dtype=bool)
+    best = float(combine_code_lengths(on_validation, weights).mean())
+    for column in np.argsort(weights)[:-1]:
+        trial = kept.copy()
+        trial[column] = False
+        bits = float(combine_code_lengths(on_validation[:, trial], _of_kept(on_validation, trial)[trial]).mean())
+        if bits < best + tolerance_bits:
+            kept = trial
+    return kept
+
+
+def _of_kept(on_validation: FloatArray, kept: NDArray[np.bool_]) -> FloatArray:
+    """Weights of the kept families, 0 for the others."""
+    weights = np.zeros(kept.size)
+    weights[kept] = fit_mixture_weights(on_validation[:, kept])
+    return weights
 
 
 def _with_misfit(coded: _Coded, best: FittedDensity, test: PatchSet, seed: int) -> _Coded:
@@ -268,13 +338,16 @@ def _with_network(
     runs = [(task, half) for task in tasks for half in (False, True)]
 
     def run(number: int) -> NetworkCodes:
-        return run_task(patches, runs[number][0], family, seed, half=runs[number][1])
+        task, half = runs[number]
+        fewer = np.concatenate([jobs[2 * fold + 1].test for fold in task.folds]) if half else None
+        return run_task(patches, task, family, seed, half=half, fewer=fewer)
 
-    first = run(0)
-    if stop_early and _gain_bits(patches, jobs, coded, tasks[0], first) < _LEAST_GAIN:
+    # Where fits take long, the second thread makes the next one meanwhile.
+    ahead = 2 if jobs[0].sampled is not None else 1
+    codes = list(pool.map(run, range(ahead)))
+    if stop_early and _gain_bits(patches, jobs, coded, tasks[0], codes[0]) < _LEAST_GAIN:
         return list(coded)
-    rest = track(pool.map(run, range(1, len(runs))), f"Fitting {family.name}", total=len(runs) - 1)
-    codes = [first, *rest]
+    codes += track(pool.map(run, range(ahead, len(runs))), f"Fitting {family.name}", total=len(runs) - ahead)
     out = list(coded)
     for number, task in enumerate(tasks):
         full, half = codes[2 * number], codes[2 * number + 1]
@@ -285,7 +358,7 @@ def _with_network(
             grown = full.lengths + (half.lengths - full.lengths) * (fewer.growth / growth)
             share = np.array([full.seconds, half.seconds]) / len(task.folds)
             whole = _extended(coded[2 * fold], full.lengths, job, family.name, share[0])
-            if whole.lengths[:, -1].mean() < whole.lengths[:, :-1].mean(axis=0).min():
+            if int(np.argmin(np.nanmean(whole.lengths, axis=0))) == whole.kept.size - 1:
                 whole = _with_misfit(whole, full.model, patches.take(job.test), seed)
             out[2 * fold] = whole
             out[2 * fold + 1] = _extended(coded[2 * fold + 1], grown, fewer, family.name, share[1])
@@ -294,11 +367,13 @@ def _with_network(
 
 def _extended(coded: _Coded, bits: FloatArray, job: _Job, name: str, seconds: float) -> _Coded:
     on_validation = np.column_stack([coded.on_validation, bits[job.validation]])
+    kept = np.append(coded.kept, True)
     return replace(
         coded,
         lengths=np.column_stack([coded.lengths, bits[job.test]]),
+        kept=kept,
         on_validation=on_validation,
-        weights=fit_mixture_weights(on_validation),
+        weights=_of_kept(on_validation, kept),
         seconds=np.append(coded.seconds, seconds),
         names=(*coded.names, name),
     )

@@ -33,6 +33,8 @@ class NetworkTask:
         Patches to stop on: the folds' validation.
     code : ndarray of int
         Patches to code: the folds and their validation.
+    chosen_on : ndarray of int
+        The folds' validation, those of one fold that another one codes included.
     """
 
     folds: tuple[int, ...]
@@ -40,6 +42,7 @@ class NetworkTask:
     fewer: IntArray
     stop: IntArray
     code: IntArray
+    chosen_on: IntArray
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,9 @@ def _task(
     # Sorted groups are frames in time: every second one.
     train = rows_of(group, left)
     fewer = rows_of(group, left[: 2 * (left.size // 2) : 2]) if left.size > 1 else train[::2]
-    wanted = np.concatenate([tested, *(validations[i] for i in members)])
-    return NetworkTask(members, train, fewer, rows_of(group, stop), rows_of(group, wanted))
+    chosen_on = np.concatenate([validations[i] for i in members])
+    wanted = np.concatenate([tested, chosen_on])
+    return NetworkTask(members, train, fewer, rows_of(group, stop), rows_of(group, wanted), rows_of(group, chosen_on))
 
 
 def rows_of(group: IntArray, members: IntArray) -> IntArray:
@@ -92,13 +96,22 @@ def rows_of(group: IntArray, members: IntArray) -> IntArray:
     return np.flatnonzero(np.isin(group, members)).astype(np.int64)
 
 
-def run_task(patches: PatchSet, task: NetworkTask, family: DensityFamily, seed: int, *, half: bool) -> NetworkCodes:
-    """Fit to all or half of the task's patches and code."""
+def run_task(
+    patches: PatchSet,
+    task: NetworkTask,
+    family: DensityFamily,
+    seed: int,
+    *,
+    half: bool,
+    fewer: IntArray | None = None,
+) -> NetworkCodes:
+    """Fit to all or half of the task's patches and code; of the folds' patches ``fewer`` alone, where given."""
     start = time.thread_time()
     train = patches.take(task.fewer if half else task.train)
     model = _fit(family, train, patches.take(task.stop), seed)
     lengths = np.full(patches.n_patches, np.nan)
-    lengths[task.code] = model.code_length_bits(patches.take(task.code))
+    wanted = task.code if fewer is None else np.union1d(fewer, task.chosen_on)
+    lengths[wanted] = model.code_length_bits(patches.take(wanted))
     return NetworkCodes(lengths, model, time.thread_time() - start)
 
 

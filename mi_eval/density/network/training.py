@@ -15,6 +15,8 @@ Masses = Callable[[Sequence[Tensor], tuple[Tensor, ...]], Tensor]
 
 _AVERAGE_OVER = 0.05  # of the steps so far
 _WARM_UP = 20
+_BETAS = (0.9, 0.99)
+_LARGEST_NORM = 5.0
 _CHECKS = 4
 
 
@@ -64,18 +66,15 @@ def train(
     """
     rng = np.random.default_rng(seed)
     averaged = [w.detach().clone() for w in weights]
-    optimiser = torch.optim.Adam(weights, lr=schedule.learning_rate, betas=(0.9, 0.99), fused=True)
+    moments = [[torch.zeros_like(w) for w in weights] for _ in range(2)]
     batches = _batches(len(tensors[0]), schedule.batch_patches, rng)
     best: tuple[float, list[Tensor]] | None = None
     for step in range(steps):
         rate = 0.5 * (1 + np.cos(np.pi * step / steps)) * min(1.0, (step + 1) / _WARM_UP)
-        optimiser.param_groups[0]["lr"] = schedule.learning_rate * rate
         index = torch.from_numpy(next(batches)).to(tensors[0].device)
         loss = -torch.log(masses(weights, tuple(t[index] for t in tensors))).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 5.0)
-        optimiser.step()
+        gradients = list(torch.autograd.grad(loss, weights))
+        _step(weights, gradients, moments, step + 1, schedule.learning_rate * rate)
         share = max(1 / (1 + _AVERAGE_OVER * step), 1e-3)
         with torch.no_grad():
             torch._foreach_lerp_(averaged, weights, share)
@@ -86,6 +85,26 @@ def train(
     if best is None or not np.isfinite(best[0]):
         raise FloatingPointError("training of the network diverged")
     return best[1]
+
+
+def _step(
+    weights: Sequence[Tensor], gradients: list[Tensor], moments: Sequence[list[Tensor]], number: int, rate: float
+) -> None:
+    """One step of Adam (Kingma and Ba 2015) on a gradient of at most `_LARGEST_NORM`, in place.
+
+    The optimiser that comes with torch loads its compiler first, which takes longer than many a fit.
+    """
+    first, second = moments
+    with torch.no_grad():
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+        torch._foreach_mul_(gradients, min(1.0, _LARGEST_NORM / (norm + 1e-6)))
+        torch._foreach_lerp_(first, gradients, 1 - _BETAS[0])
+        torch._foreach_mul_(second, _BETAS[1])
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - _BETAS[1])
+        scale = torch._foreach_sqrt(second)
+        torch._foreach_div_(scale, (1 - _BETAS[1] ** number) ** 0.5)
+        torch._foreach_add_(scale, 1e-8)
+        torch._foreach_addcdiv_(list(weights), first, scale, -rate / (1 - _BETAS[0] ** number))
 
 
 def mean_nats(weights: Sequence[Tensor], masses: Masses, tensors: tuple[Tensor, ...], patches: int = 64) -> float:
