@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mi_eval.downstream.interface import Decoder, Examples, Metric, Setting, Trained
     from mi_eval.downstream.ranking import Ranking, rank_designs
     from mi_eval.downstream.result import Evaluation
+    from mi_eval.downstream.unet import UNet
     from mi_eval.downstream.wiener import Wiener
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Ranking",
     "Setting",
     "Trained",
+    "UNet",
     "Wiener",
     "evaluate_designs",
     "rank_designs",
@@ -46,6 +48,7 @@ __getattr__, __dir__ = lazy_exports(
         "Ranking": "mi_eval.downstream.ranking",
         "Setting": "mi_eval.downstream.interface",
         "Trained": "mi_eval.downstream.interface",
+        "UNet": "mi_eval.downstream.unet",
         "Wiener": "mi_eval.downstream.wiener",
         "evaluate_designs": "mi_eval.downstream.evaluate",
         "rank_designs": "mi_eval.downstream.ranking",
