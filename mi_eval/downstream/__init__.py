@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from mi_eval.downstream.classify import Classifier
     from mi_eval.downstream.evaluate import EvaluationSettings, evaluate_designs
     from mi_eval.downstream.interface import Decoder, Examples, Metric, Setting, Trained
     from mi_eval.downstream.ranking import Ranking, rank_designs
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mi_eval.downstream.wiener import Wiener
 
 __all__ = [
+    "Classifier",
     "Decoder",
     "Evaluation",
     "EvaluationSettings",
@@ -40,6 +42,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "Classifier": "mi_eval.downstream.classify",
         "Decoder": "mi_eval.downstream.interface",
         "Evaluation": "mi_eval.downstream.result",
         "EvaluationSettings": "mi_eval.downstream.evaluate",

@@ -6,7 +6,7 @@ import torch
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.design import DesignProblem
-from mi_eval.downstream import EvaluationSettings, UNet, Wiener, evaluate_designs
+from mi_eval.downstream import Classifier, EvaluationSettings, UNet, Wiener, evaluate_designs
 from mi_eval.downstream.reconstruction import PSNR
 from mi_eval.downstream.stabilise import Stabiliser
 from mi_eval.downstream.unet import fit, make_network, place_channels
@@ -104,3 +104,35 @@ def test_places_in_a_period_have_their_own_channels():
     assert channels.shape == (1, 4, 4, 4)
     assert torch.equal(channels.sum(dim=1), frame)
     assert torch.equal(channels[0, 1, ::2, 1::2], frame[0, ::2, 1::2]) and float(channels[0, 1, 1::2].sum()) == 0
+
+
+# ---- classes --------------------------------------------------------------------------------------------------
+
+
+def digits(light_e):
+    system = CodedAperture((24, 24), (3, 3))
+    prior = make_prior("images", {"name": "digits", "upright": True})
+    problem = DesignProblem(system, prior, SENSOR, mean_light_e=light_e)
+    return problem, {"pinhole": SystemDesign.of(system, system.start("conventional", np.random.default_rng(0)))}
+
+
+def test_classes_are_told_in_much_light_and_not_in_none():
+    """Ten digits of other writers than those learned from; chance is 0.1 and log2(10) bits."""
+    few = EvaluationSettings(training_frames=400, validation_frames=100, test_frames=200, seeds=(0,))
+    decoder = Classifier(epochs=10, channels=8)
+    bright, dark = (evaluate_designs(digits(light)[1], digits(light)[0], decoder, few) for light in (3000.0, 0.01))
+    accuracy = [e.outcomes()["pinhole"] for e in (bright, dark)]
+    assert accuracy[0].value > 0.75
+    assert abs(accuracy[1].value - 0.1) < 4 * accuracy[1].std
+    loss = [e.outcomes("log_loss_bits")["pinhole"].value for e in (bright, dark)]
+    assert loss[0] < 1.5 and loss[1] == pytest.approx(np.log2(10), abs=0.15)
+    small = EvaluationSettings(training_frames=40, validation_frames=20, test_frames=20, seeds=(0,))
+    problem, designs = digits(3000.0)
+    first, second = (evaluate_designs(designs, problem, Classifier(epochs=2), small) for _ in range(2))
+    assert first.to_dict(timed=False) == second.to_dict(timed=False)
+
+
+def test_objects_without_classes_are_refused():
+    problem, designs = problem_and_designs(CodedAperture((16, 16), (3, 3)))
+    with pytest.raises(PhotonbitsError, match="without classes"):
+        evaluate_designs(designs, problem, Classifier(), FEW)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from calibrate import PhotonbitsError
 from mi_eval.objects import OBJECT_KINDS, BlackHoles, GaussianTexture, ImageSet, Stars, make_prior
-from mi_eval.objects.sets import IMAGE_SETS
+from mi_eval.objects.sets import IMAGE_SETS, LABELLED_SETS
 
 SHAPE = (3, 20, 24)
 OPTIONS = {"images": {"name": "coins"}}
@@ -36,6 +36,8 @@ def test_contract(kind, folder):
     if not prior.signed:
         assert drawn.min() >= 0 and drawn.max() <= 1 and drawn.mean() > 0
     assert prior.describe().endswith(".") and len(prior.describe().split()) >= 5
+    again, labels = prior.sample_labelled(12, SHAPE, np.random.default_rng(3))
+    assert np.array_equal(again, drawn) and (labels is None) == (prior.classes == ())
     plain = prior.to_dict()
     assert make_prior(plain.pop("kind"), plain) == prior
 
@@ -47,6 +49,18 @@ def test_image_sets_ship_inside_their_packages(name):
     assert images and max(float(image.max()) for image in images) == 1.0
     side = 16
     assert prior.sample(4, (1, side, side), np.random.default_rng(0)).std() > 0.01
+
+
+@pytest.mark.parametrize("name", LABELLED_SETS)
+def test_labels_are_those_of_the_images(name):
+    """Every upright crop of the whole image lies in the image set under its label, in every part."""
+    prior = ImageSet(name, upright=True)
+    side = prior.images()[0].shape[0]
+    for chosen in (prior, prior.part("training"), prior.part("test")):
+        known = {(image.tobytes(), int(label)) for image, label in zip(prior.images(), prior.labels(), strict=True)}
+        drawn, labels = chosen.sample_labelled(30, (1, side, side), np.random.default_rng(0))
+        assert set(labels) <= set(range(len(prior.classes))) and len(set(labels)) > 1
+        assert all((d[0].tobytes(), int(n)) in known for d, n in zip(drawn, labels, strict=True))
 
 
 def test_texture_has_its_spectrum():
