@@ -25,7 +25,7 @@ from mi_eval.design.determinism import deterministic_torch
 from mi_eval.design.optimise import OptimiserSettings, run_digest
 from mi_eval.systems import SystemDesign
 
-Kind = Literal["conventional", "random", "stopped early", "designed"]
+Kind = Literal["conventional", "random", "stopped early", "designed", "other"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Study:
         Light level (a number in the unit of ``light_unit``) to `DesignProblem`.
     lights : tuple of float
         The first is the main one, which gets all designs; the others get ``fewer``.
+    others : callable, optional
+        Problem to designs by name that are neither of these: rules of thumb from the field.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Study:
     audit: AuditSettings
     plan: Plan = field(default_factory=Plan)
     fewer: Plan = field(default_factory=lambda: Plan(seeds=3, stopped=(6,)))
+    others: Callable[[DesignProblem], dict[str, SystemDesign]] | None = None
 
     def plan_at(self, light: float) -> Plan:
         """The plan of a light level."""
@@ -84,10 +87,13 @@ class StudiedDesign:
     design: SystemDesign
     surrogate_bits_per_pixel: float | None
     cpu_seconds: float
+    name: str = ""
 
     @property
     def label(self) -> str:
         """Unique within a light level."""
+        if self.kind == "other":
+            return self.name
         return self.kind if self.kind == "conventional" else f"{self.kind} {self.seed}"
 
 
@@ -100,6 +106,8 @@ def collect_designs(study: Study, light: float, folder: Path) -> list[StudiedDes
             StudiedDesign("conventional", 0, _start(system, "conventional", 0), None, 0.0),
             *(StudiedDesign("random", s, _start(system, "random", s), None, 0.0) for s in range(plan.seeds)),
         ]
+    rules = {} if study.others is None else study.others(problem)
+    out += [StudiedDesign("other", i, rule, None, 0.0, name) for i, (name, rule) in enumerate(rules.items())]
     wanted: list[tuple[Kind, int, OptimiserSettings]] = [
         ("stopped early", 100 + i, replace(study.optimiser, steps=steps, seed=100 + i, restarts=1))
         for i, steps in enumerate(plan.stopped)
@@ -117,7 +125,7 @@ def audited(study: Study, light: float, designs: Sequence[StudiedDesign], folder
     problem = study.problem(light)
     out = []
     for item in designs:
-        key = _digest(run_digest(problem, OptimiserSettings(), item.design), asdict(study.audit))
+        key = digest(run_digest(problem, OptimiserSettings(), item.design), asdict(study.audit))
 
         def measure(item: StudiedDesign = item) -> dict[str, Any]:
             audit: Audit = audit_design(item.design, problem, study.audit)
@@ -198,5 +206,6 @@ def _designed(
     return StudiedDesign(kind, seed, SystemDesign.load(path), held["surrogate"], held["cpu_seconds"])
 
 
-def _digest(*parts: object) -> str:
+def digest(*parts: object) -> str:
+    """Short name for what decides a result."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -213,14 +213,18 @@ class Phantoms(ObjectPrior):
     ----------
     ellipses : int
         Number inside.
+    largest : float
+        Longest semi-axis of an inner ellipse, relative to the shorter one of the head; the shortest is 0.05.
     """
 
     kind: ClassVar[str] = "phantoms"
 
     ellipses: int = 6
+    largest: float = 0.3
 
     def __post_init__(self) -> None:
         require(self.kind, "1 or more", self.ellipses >= 1, ellipses=self.ellipses)
+        require(self.kind, "above 0.05, up to 1", 0.05 < self.largest <= 1, largest=self.largest)
 
     def sample(self, n: int, shape: Shape, rng: np.random.Generator) -> FloatArray:
         """Phantoms, each in a plane drawn at random."""
@@ -235,7 +239,7 @@ class Phantoms(ObjectPrior):
             field += skull - 0.7 * brain
             for _ in range(self.ellipses):
                 row, column = middle[0] + rng.uniform(-0.5, 0.5) * long, middle[1] + rng.uniform(-0.5, 0.5) * short
-                a, b = (float(rng.uniform(0.05, 0.3) * short) for _ in range(2))
+                a, b = (float(rng.uniform(0.05, self.largest) * short) for _ in range(2))
                 inner = _ellipse(shape, row, column, a, b, float(rng.uniform(0, np.pi)))
                 field += float(rng.uniform(-0.2, 0.4)) * brain * inner
         return in_random_planes(np.clip(out, 0.0, 1.0), shape[0], rng)
@@ -243,8 +247,8 @@ class Phantoms(ObjectPrior):
     def describe(self) -> str:
         """Say what the phantoms are."""
         return (
-            f"Phantoms: a head-like ellipse with a bright rim and {self.ellipses} random ellipses inside, in the "
-            "middle of the frame."
+            f"Phantoms: a head-like ellipse with a bright rim and {self.ellipses} random ellipses inside, with "
+            f"semi-axes up to {self.largest:g} of the head's shorter one, in the middle of the frame."
         )
 
 

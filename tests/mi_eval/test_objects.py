@@ -140,3 +140,15 @@ def test_a_missing_package_is_named(monkeypatch):
     with pytest.raises(PhotonbitsError, match=r"photonbits\[objects\]"):
         ImageSet("camera").images()
     sets._loaded.cache_clear()
+
+
+def test_larger_inner_ellipses_make_smoother_phantoms() -> None:
+    def share_of_low_frequencies(largest: float) -> float:
+        values = make_prior("phantoms", {"largest": largest}).sample(200, (1, 16, 16), np.random.default_rng(3))[:, 0]
+        power = np.mean(np.abs(np.fft.fft2(values - values.mean(axis=0))) ** 2, axis=0)
+        radius = np.hypot(*np.meshgrid(np.fft.fftfreq(16), np.fft.fftfreq(16), indexing="ij"))
+        return float(power[radius < 0.15].sum() / power.sum())
+
+    assert share_of_low_frequencies(0.8) > share_of_low_frequencies(0.3) + 0.1
+    with pytest.raises(PhotonbitsError, match="largest"):
+        make_prior("phantoms", {"largest": 1.5})

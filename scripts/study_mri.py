@@ -1,0 +1,101 @@
+"""Where in k-space to spend the time of a scan: information and reconstruction of head-like slices.
+
+    python scripts/study_mri.py [--quick] [--folder DIR] [--json FILE] [--figures DIR] [--lights 1 0.33 3]
+
+Slices of 12 x 12 voxels of a scan with two phase-encoded directions, in the time that reads every location once.
+Designs spread this time over k-space. The level is the contrast-to-noise ratio of a voxel: rms of the slices about
+their mean, over the noise of the evenly read scan. Audits take a whole slice as one patch, since noise and aliases of
+undersampled scans reach across it.
+
+Seeds are fixed: designed and random 0 to 9 (0 to 2 at the other levels), stopped early 100 to 102, audit 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from _design_results import Downstream, main
+from _design_study import Plan, Study
+from calibrate import NoiseModel
+from mi_eval.design import DesignProblem
+from mi_eval.design.audit import AuditSettings
+from mi_eval.design.optimise import OptimiserSettings
+from mi_eval.downstream import EvaluationSettings, Wiener
+from mi_eval.objects import make_prior
+from mi_eval.systems import KSpaceSampling, SystemDesign
+from mi_eval.torch_extra import torch
+
+RATIOS = (1.0, 0.33, 3.0)
+LONGEST_TIME = 8.0
+
+
+def problem_of(side: int) -> Callable[[float], DesignProblem]:
+    """The scan of slices of ``side`` voxels, by contrast-to-noise ratio."""
+    evenly = KSpaceSampling((side, side), 1.0, LONGEST_TIME).independent_locations
+    system = KSpaceSampling((side, side), float(evenly), LONGEST_TIME)
+    slices = make_prior("phantoms", {"ellipses": 6, "largest": 0.8})
+    noise = NoiseModel.from_parameters(kind="gaussian", system_gain_dn_per_e=1.0, read_noise_e=1.0)
+
+    def problem(ratio: float) -> DesignProblem:
+        return DesignProblem(system, slices, noise, rms_e=ratio)
+
+    return problem
+
+
+def rules_of_thumb(problem: DesignProblem) -> dict[str, SystemDesign]:
+    """What scanners offer: low resolution read more often, half of the locations, smooth density."""
+    system = problem.system
+    assert isinstance(system, KSpaceSampling)
+    rows, columns = (np.fft.fftfreq(side) for side in system.shape)
+    radius = np.hypot(rows[:, None], columns[None, :])
+    line = np.arange(system.shape[0])[:, None] % 2 == 0
+    scattered = np.random.default_rng(5).random(system.shape)
+    scattered = scattered + np.roll(np.flip(scattered), (1, 1), (0, 1))
+    wanted = {
+        "lowest half": radius < np.quantile(radius, 0.5),
+        "lowest quarter": radius < np.quantile(radius, 0.25),
+        "every other line": np.broadcast_to(line, system.shape),
+        "half at random": scattered <= np.median(scattered),
+        "denser in the middle": 1 / (1 + (radius / 0.2) ** 2),
+    }
+    out = {}
+    for name, shape in wanted.items():
+        share = np.asarray(shape, dtype=np.float64)
+        time = share * (system.scan_time / float((share * system._counts()).sum()))
+        out[name] = SystemDesign.of(system, system.project({"time": torch.from_numpy(time)}))
+    return out
+
+
+def full() -> tuple[Study, Sequence[Downstream]]:
+    study = Study(
+        name="mri",
+        title="MRI: where in k-space to spend the time",
+        problem=problem_of(12),
+        lights=RATIOS,
+        light_unit="contrast-to-noise ratio",
+        optimiser=OptimiserSettings(objective="full", patch_size=12, objects=1600, steps=80, restarts=1),
+        audit=AuditSettings(frames=2000, patch_size=12, seed=1),
+        others=rules_of_thumb,
+    )
+    return study, (Downstream(Wiener(), EvaluationSettings(2000, 200, 1000, seeds=(0, 1)), ("psnr_db", "ssim")),)
+
+
+def quick() -> tuple[Study, Sequence[Downstream]]:
+    study = Study(
+        name="mri",
+        title="MRI: where in k-space to spend the time",
+        problem=problem_of(6),
+        lights=RATIOS[:1],
+        light_unit="contrast-to-noise ratio",
+        optimiser=OptimiserSettings(objective="full", patch_size=6, objects=400, steps=30, restarts=1),
+        audit=AuditSettings(frames=100, patch_size=6, seed=1),
+        plan=Plan(seeds=1, stopped=(2,)),
+        others=lambda problem: dict(list(rules_of_thumb(problem).items())[:1]),
+    )
+    return study, (Downstream(Wiener(ssim=False), EvaluationSettings(200, 50, 100), ("psnr_db",)),)
+
+
+if __name__ == "__main__":
+    main(full, quick, "Where in k-space to spend the time of a scan")
