@@ -18,23 +18,22 @@ from mi_eval.density import (
     DensityFamily,
     FittedDensity,
     PatchSet,
+    RecoverableBits,
     combine_code_lengths,
     estimate_recoverable_bits,
+    estimate_unexplained_bits,
     fit_closed_form,
     fit_mixture_weights,
     network_families,
     randomised_pit,
 )
-from mi_eval.network_folds import NetworkCodes, NetworkTask, network_tasks, rows_of, run_task
+from mi_eval.folds import Fold, Job, make_folds, make_jobs
+from mi_eval.network_folds import NetworkCodes, NetworkTask, network_tasks, run_task
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_MANY_PATCHES = 6000
-_MOST_FOLDS = 4
-# Of so many patches, half-size fits code about this many, and so do families that all together save less than this many
-# bits per pixel of validation patches: the excess and their own code lengths need no more.
-_SAMPLED_PATCHES = 4000
+# Families that all together save less than this many bits per pixel of validation patches code a share of many patches.
 _LEAST_SAVED = 2e-5
 _PIT_PATCHES = 3000
 _THREADS = 2
@@ -65,8 +64,8 @@ class HeldOut:
     weights, seconds : ndarray (n_families,)
         Mean weight in the combination; CPU seconds over all folds.
     slack_bits : float
-        Bits per pixel that a recalibration given the causal past would still save; not below 0, nor below the excess
-        of networks times their weight.
+        Bits per pixel that a recalibration or a regression given the causal past would still save; not below 0, nor
+        below the excess of networks times their weight.
     pit : ndarray
         Randomised probability integral transform of codes given their past under the best family.
     no_torch : bool
@@ -85,36 +84,6 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class _Fold:
-    """Groups that are coded, choose, and are fitted to; half of the latter."""
-
-    test: IntArray
-    validation: IntArray
-    training: IntArray
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One fit: training rows (of ``whole`` in all), validation rows, test rows; whether it is the half-size one.
-
-    ``sampled`` are the test rows that families without weight code; None for all of them and a share in any case.
-    """
-
-    train: IntArray
-    validation: IntArray
-    test: IntArray
-    half: bool
-    whole: int
-    seed: int
-    sampled: IntArray | None
-
-    @property
-    def growth(self) -> float:
-        """Excess that the smaller training set adds, over the excess of the whole one."""
-        return self.whole / self.train.size - 1.0
-
-
-@dataclass(frozen=True)
 class _Coded:
     """Bits of test and validation patches under each family, (n, n_families), and what came with them.
 
@@ -130,6 +99,7 @@ class _Coded:
     slack_bits: float
     slack_std_bits: float
     pit: FloatArray
+    pit_rows: IntArray
 
 
 def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto") -> HeldOut:
@@ -148,16 +118,21 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
     """
     if density not in get_args(Density):
         raise PhotonbitsError(f"density {density!r}", legal=", ".join(get_args(Density)))
-    folds = _folds(patches, seed)
-    jobs = _jobs(patches, folds, seed)
+    folds = make_folds(patches, seed)
+    jobs = make_jobs(patches, folds, seed)
     with threadpool_limits(limits=1), ThreadPoolExecutor(_THREADS) as pool:
         results = pool.map(lambda job: _code(patches, job), jobs)
         coded = list(track(results, "Fitting density models", total=len(jobs)))
         no_torch, n_closed = False, len(coded[0].names)
-        if density != "closed-form" and (density != "auto" or _may_help(coded[::2], sigmas=0.0)):
+        unexplained: RecoverableBits | None = None
+        if density == "closed-form" or not _may_help(coded[::2], sigmas=0.0):
+            unexplained = _unexplained(patches, coded[::2], seed)
+        if density != "closed-form" and (density != "auto" or unexplained is None or _worth(unexplained, sigmas=0.0)):
             families = network_families(reference=density == "reference")
             # With torch the first fit decides; without it only a clear sign is worth a warning.
-            no_torch = not families and _may_help(coded[::2], sigmas=2.0)
+            if not families:
+                unexplained = unexplained or _unexplained(patches, coded[::2], seed)
+                no_torch = _may_help(coded[::2], sigmas=2.0) or _worth(unexplained, sigmas=2.0)
             if not families and density != "auto":
                 raise PhotonbitsError(
                     f"density {density!r} needs torch, which is not installed",
@@ -166,6 +141,8 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
                 )
             for family in families:
                 coded = _with_network(patches, folds, jobs, coded, family, pool, stop_early=density == "auto")
+        if unexplained is None or len(coded[0].names) > n_closed:
+            unexplained = _unexplained(patches, coded[::2], seed)
     n = patches.n_patches
     full, grown, ratio = np.empty(n), np.full(n, np.nan), np.full(n, np.nan)
     family_bits = np.empty((n, coded[0].lengths.shape[1]))
@@ -190,48 +167,10 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
         names=whole[0].names,
         weights=weights,
         seconds=np.sum([result.seconds for result in coded], axis=0),
-        slack_bits=max(slack, unlearnt, 0.0),
-        pit=np.concatenate([result.pit for result in whole]),
+        slack_bits=max(slack, unexplained.bits_per_pixel, unlearnt, 0.0),
+        pit=np.concatenate([result.pit.ravel() for result in whole]),
         no_torch=no_torch,
     )
-
-
-def _folds(patches: PatchSet, seed: int) -> list[_Fold]:
-    rng = np.random.default_rng([seed, 1])
-    groups = np.unique(patches.frame_index)
-    count = 2 if patches.n_patches >= _MANY_PATCHES else min(_MOST_FOLDS, groups.size)
-    folds: list[_Fold] = []
-    for fold in np.array_split(rng.permutation(groups), count):
-        rest = rng.permutation(np.setdiff1d(groups, fold))
-        n_validation = max(1, round(0.2 * rest.size))
-        folds.append(_Fold(fold, rest[:n_validation], rest[n_validation:]))
-    return folds
-
-
-def _jobs(patches: PatchSet, folds: Sequence[_Fold], seed: int) -> list[_Job]:
-    """Two fits for each fold: to all training groups, and to half of them."""
-    jobs: list[_Job] = []
-    for fold in folds:
-        test, validation, training = (
-            rows_of(patches.frame_index, part) for part in (fold.test, fold.validation, fold.training)
-        )
-        # Half of the groups, or of the patches where one group is all there is.
-        half = fold.training[: fold.training.size // 2]
-        fewer = rows_of(patches.frame_index, half) if half.size else training[::2]
-        step = -(-patches.n_patches // _SAMPLED_PATCHES) if patches.n_patches >= _MANY_PATCHES else 1
-        sampled = None if step == 1 else _every(step, test, patches.frame_index)
-        for train, is_half in ((training, False), (fewer, True)):
-            tested = test if sampled is None or not is_half else sampled
-            jobs.append(_Job(train, validation, tested, is_half, training.size, seed, sampled))
-    return jobs
-
-
-def _every(step: int, rows: IntArray, group: IntArray) -> IntArray:
-    """Every ``step``-th of the rows of each group, the first of each at least; ascending."""
-    order = rows[np.argsort(group[rows], kind="stable")]
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    rank = np.arange(order.size) - np.repeat(starts, np.diff(starts, append=order.size))
-    return np.sort(order[rank % step == 0])
 
 
 def _filled(values: FloatArray, group: IntArray) -> FloatArray:
@@ -244,7 +183,7 @@ def _filled(values: FloatArray, group: IntArray) -> FloatArray:
     return np.where(known, values, mean[number])
 
 
-def _code(patches: PatchSet, job: _Job) -> _Coded:
+def _code(patches: PatchSet, job: Job) -> _Coded:
     train, validation, test = (patches.take(rows) for rows in (job.train, job.validation, job.test))
     on_validation: list[FloatArray] = []
     seconds: list[float] = []
@@ -280,11 +219,11 @@ def _code(patches: PatchSet, job: _Job) -> _Coded:
         names=tuple(model.name for model in models),
         slack_bits=0.0,
         slack_std_bits=0.0,
-        pit=np.empty(0),
+        pit=np.empty((0, test.n_pixels)),
+        pit_rows=np.empty(0, dtype=np.int64),
     )
-    return (
-        coded if job.half else _with_misfit(coded, models[int(np.argmin(np.nanmean(lengths, axis=0)))], test, job.seed)
-    )
+    best = models[int(np.argmin(np.nanmean(lengths, axis=0)))]
+    return coded if job.half else _with_misfit(coded, best, patches, job)
 
 
 def _needed(on_validation: FloatArray, weights: FloatArray, tolerance_bits: float) -> NDArray[np.bool_]:
@@ -307,12 +246,27 @@ def _of_kept(on_validation: FloatArray, kept: NDArray[np.bool_]) -> FloatArray:
     return weights
 
 
-def _with_misfit(coded: _Coded, best: FittedDensity, test: PatchSet, seed: int) -> _Coded:
+def _with_misfit(coded: _Coded, best: FittedDensity, patches: PatchSet, job: Job) -> _Coded:
     """`coded` with the recoverable bits per pixel of the best family, and its PIT."""
-    sample = test.thinned(_PIT_PATCHES * test.n_pixels)
-    u = randomised_pit(*best.conditional_cdf(sample), np.random.default_rng([seed, 2]))
+    count = min(_PIT_PATCHES, job.test.size)
+    rows = job.test[np.linspace(0, job.test.size - 1, count).round().astype(np.int64)]
+    sample = patches.take(rows)
+    u = randomised_pit(*best.conditional_cdf(sample), np.random.default_rng([job.seed, 2]))
     found = estimate_recoverable_bits(u, sample.frame_index)
-    return replace(coded, slack_bits=found.bits_per_pixel, slack_std_bits=found.std, pit=u.ravel())
+    return replace(coded, slack_bits=found.bits_per_pixel, slack_std_bits=found.std, pit=u, pit_rows=rows)
+
+
+def _unexplained(patches: PatchSet, whole: Sequence[_Coded], seed: int) -> RecoverableBits:
+    """What a regression on the causal past saves the best families of all folds."""
+    rows = np.concatenate([result.pit_rows for result in whole])
+    order = np.argsort(rows, kind="stable")
+    u = np.concatenate([result.pit for result in whole])
+    return estimate_unexplained_bits(u[order], patches.take(rows[order]), seed)
+
+
+def _worth(found: RecoverableBits, *, sigmas: float) -> bool:
+    """Whether the regression saved something worth a network, clear of chance."""
+    return found.heldout_bits_per_pixel > max(_LEAST_SLACK, sigmas * found.std)
 
 
 def _may_help(whole: Sequence[_Coded], *, sigmas: float) -> bool:
@@ -324,8 +278,8 @@ def _may_help(whole: Sequence[_Coded], *, sigmas: float) -> bool:
 
 def _with_network(
     patches: PatchSet,
-    folds: Sequence[_Fold],
-    jobs: Sequence[_Job],
+    folds: Sequence[Fold],
+    jobs: Sequence[Job],
     coded: Sequence[_Coded],
     family: DensityFamily,
     pool: ThreadPoolExecutor,
@@ -359,13 +313,13 @@ def _with_network(
             share = np.array([full.seconds, half.seconds]) / len(task.folds)
             whole = _extended(coded[2 * fold], full.lengths, job, family.name, share[0])
             if int(np.argmin(np.nanmean(whole.lengths, axis=0))) == whole.kept.size - 1:
-                whole = _with_misfit(whole, full.model, patches.take(job.test), seed)
+                whole = _with_misfit(whole, full.model, patches, job)
             out[2 * fold] = whole
             out[2 * fold + 1] = _extended(coded[2 * fold + 1], grown, fewer, family.name, share[1])
     return out
 
 
-def _extended(coded: _Coded, bits: FloatArray, job: _Job, name: str, seconds: float) -> _Coded:
+def _extended(coded: _Coded, bits: FloatArray, job: Job, name: str, seconds: float) -> _Coded:
     on_validation = np.column_stack([coded.on_validation, bits[job.validation]])
     kept = np.append(coded.kept, True)
     return replace(
@@ -380,7 +334,7 @@ def _extended(coded: _Coded, bits: FloatArray, job: _Job, name: str, seconds: fl
 
 
 def _gain_bits(
-    patches: PatchSet, jobs: Sequence[_Job], coded: Sequence[_Coded], task: NetworkTask, codes: NetworkCodes
+    patches: PatchSet, jobs: Sequence[Job], coded: Sequence[_Coded], task: NetworkTask, codes: NetworkCodes
 ) -> float:
     """Bits per pixel that the network saves the combination on validation frames."""
     gains = []

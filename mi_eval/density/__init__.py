@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mi_eval.density.gaussian import StationaryGaussian
     from mi_eval.density.histogram import CodeHistogram
     from mi_eval.density.interface import DensityFamily, FittedDensity
+    from mi_eval.density.misfit import estimate_unexplained_bits
     from mi_eval.density.patches import PatchSet
     from mi_eval.density.pit import RecoverableBits, estimate_recoverable_bits, randomised_pit
     from mi_eval.density.recalibrated import RecalibratedGaussian
@@ -37,6 +38,7 @@ __all__ = [
     "closed_form_families",
     "combine_code_lengths",
     "estimate_recoverable_bits",
+    "estimate_unexplained_bits",
     "fit_closed_form",
     "fit_mixture_weights",
     "network_families",
@@ -65,5 +67,6 @@ __getattr__, __dir__ = lazy_exports(
         "randomised_pit": "mi_eval.density.pit",
         "estimate_recoverable_bits": "mi_eval.density.pit",
         "RecoverableBits": "mi_eval.density.pit",
+        "estimate_unexplained_bits": "mi_eval.density.misfit",
     },
 )

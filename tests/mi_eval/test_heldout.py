@@ -29,10 +29,10 @@ def smooth_patches(n_frames: int, per_frame: int) -> PatchSet:
 
 def test_a_share_of_many_patches_measures_the_excess(monkeypatch: pytest.MonkeyPatch) -> None:
     patches = smooth_patches(60, 10)
-    monkeypatch.setattr("mi_eval.heldout._MANY_PATCHES", 600)
-    monkeypatch.setattr("mi_eval.heldout._SAMPLED_PATCHES", 600)
+    monkeypatch.setattr("mi_eval.folds._MANY_PATCHES", 600)
+    monkeypatch.setattr("mi_eval.folds._SAMPLED_PATCHES", 600)
     whole = heldout_code_lengths(patches, 0, "closed-form")
-    monkeypatch.setattr("mi_eval.heldout._SAMPLED_PATCHES", 200)
+    monkeypatch.setattr("mi_eval.folds._SAMPLED_PATCHES", 200)
     shared = heldout_code_lengths(patches, 0, "closed-form")
     assert np.isfinite(whole.family_bits).all()
     dropped = ~np.isfinite(shared.family_bits).all(axis=0)
