@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -79,3 +83,19 @@ def test_histogram_that_no_law_explains_widens_the_bands() -> None:
     result = entropy_range([np.array([9000.0, 1000.0])], [table], np.array([1.0, 2.0, 3.0]), [])
     assert result.widening > 5
     assert 1.0 <= result.lo <= result.hi <= 3.0
+
+
+def test_cameras_of_the_whole_range() -> None:
+    """A part of the study, whose figures stand in docs/benchmarks.md."""
+    path = Path(__file__).resolve().parents[2] / "scripts" / "study_conditional_entropy.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    study = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = study
+    spec.loader.exec_module(study)
+    trials = [study.run(seed, 65_536) for seed in range(12)]
+    assert sum(t.holds for t in trials) == 12
+    told = [t for t in trials if t.identifiable and t.clipped_fraction == 0]
+    assert len(told) >= 3
+    assert max(abs(t.error_bits) for t in told) < 0.002
+    assert all(t.width_bits < 0.002 for t in told)
