@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mi_eval.downstream.classify import Classifier
     from mi_eval.downstream.evaluate import EvaluationSettings, evaluate_designs
     from mi_eval.downstream.interface import Decoder, Examples, Metric, Setting, Trained
+    from mi_eval.downstream.localise import Localiser
     from mi_eval.downstream.ranking import Ranking, rank_designs
     from mi_eval.downstream.result import Evaluation
     from mi_eval.downstream.unet import UNet
@@ -28,6 +29,7 @@ __all__ = [
     "Evaluation",
     "EvaluationSettings",
     "Examples",
+    "Localiser",
     "Metric",
     "Ranking",
     "Setting",
@@ -47,6 +49,7 @@ __getattr__, __dir__ = lazy_exports(
         "Evaluation": "mi_eval.downstream.result",
         "EvaluationSettings": "mi_eval.downstream.evaluate",
         "Examples": "mi_eval.downstream.interface",
+        "Localiser": "mi_eval.downstream.localise",
         "Metric": "mi_eval.downstream.interface",
         "Ranking": "mi_eval.downstream.ranking",
         "Setting": "mi_eval.downstream.interface",

@@ -15,6 +15,7 @@ from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from mi_eval.objects.generators import Beads, BlackHoles, Cells, Phantoms, Stars
+    from mi_eval.objects.points import PointSource
     from mi_eval.objects.prior import ObjectPrior
     from mi_eval.objects.registry import OBJECT_KINDS, make_prior
     from mi_eval.objects.sets import Folder, ImageSet
@@ -30,6 +31,7 @@ __all__ = [
     "ImageSet",
     "ObjectPrior",
     "Phantoms",
+    "PointSource",
     "Stars",
     "make_prior",
 ]
@@ -47,6 +49,7 @@ __getattr__, __dir__ = lazy_exports(
         "ImageSet": "mi_eval.objects.sets",
         "ObjectPrior": "mi_eval.objects.prior",
         "Phantoms": "mi_eval.objects.generators",
+        "PointSource": "mi_eval.objects.points",
         "Stars": "mi_eval.objects.generators",
         "make_prior": "mi_eval.objects.registry",
     },

@@ -8,13 +8,14 @@ from typing import Any
 
 from calibrate import PhotonbitsError
 from mi_eval.objects.generators import Beads, BlackHoles, Cells, Phantoms, Stars
+from mi_eval.objects.points import PointSource
 from mi_eval.objects.prior import ObjectPrior
 from mi_eval.objects.sets import Folder, ImageSet
 from mi_eval.objects.texture import GaussianTexture
 
 #: Kind in configurations: class.
 OBJECT_KINDS: dict[str, type[ObjectPrior]] = {
-    cls.kind: cls for cls in (Beads, BlackHoles, Cells, Folder, GaussianTexture, ImageSet, Phantoms, Stars)
+    cls.kind: cls for cls in (Beads, BlackHoles, Cells, Folder, GaussianTexture, ImageSet, Phantoms, PointSource, Stars)
 }
 
 
