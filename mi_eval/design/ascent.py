@@ -21,6 +21,8 @@ from mi_eval.torch_extra import torch
 FloatArray = NDArray[np.float64]
 Arrays = dict[str, FloatArray]
 
+#: Steps between checkpoints.
+SAVE_EVERY = 50
 _FIRST_DECAY = 0.9
 _SECOND_DECAY = 0.99  # runs are hundreds of steps: 0.999 would not have forgotten the start
 _JITTER = 0.3  # of a step's size, off the conventional start, which may be a saddle
@@ -81,12 +83,13 @@ def ascend(
     *,
     steps: int,
     learning_rate: float,
-    save_every: int = 50,
+    save_every: int = SAVE_EVERY,
     save: Callable[[AscentState], None] | None = None,
 ) -> AscentState:
     """Take the steps that are left; ``save`` is called every ``save_every`` of them.
 
-    The step size falls to 0 as a cosine. The best parameters seen win, the last ones included.
+    The step size falls to 0 as a cosine. The best parameters seen win, the last ones included; of a noisy
+    objective the last ones.
 
     Raises
     ------
@@ -95,8 +98,9 @@ def ascend(
     """
     rates = {spec.name: spec.rate for spec in system.specs()}
     while state.step < steps:
+        objective.prepare(state.step, _tensors(state.parameters))
         value, bits, gradient = _gradient(system, objective, state)
-        if value > state.best_value:
+        if value > state.best_value and not objective.noisy:
             state = replace(state, best=state.parameters, best_value=value)
         number = state.step + 1
         size = learning_rate * 0.5 * (1 + np.cos(np.pi * state.step / steps))
@@ -120,7 +124,7 @@ def ascend(
             save(state)
     with torch.no_grad():
         last = _tensors(state.parameters)
-        value = float(objective.bits(last) - objective.penalty(last))
+        value = objective.report(last) - float(objective.penalty(last))
     return replace(state, best=state.parameters, best_value=value) if value > state.best_value else state
 
 

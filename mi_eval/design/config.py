@@ -69,12 +69,13 @@ class LightEntry(_Strict):
 class OptimiserEntry(_Strict):
     """``optimiser``; the defaults are those of `OptimiserSettings`."""
 
-    objective: Literal["spectral", "full"] = "spectral"
+    objective: Literal["spectral", "full", "density", "infonce"] = "spectral"
     steps: int = Field(default=300, ge=0)
     restarts: int = Field(default=3, ge=1)
     learning_rate: float = Field(default=1.0, gt=0)
     objects: int = Field(default=512, ge=16)
     patch_size: int = Field(default=8, ge=2)
+    refit_every: int = Field(default=5, ge=1)
     seed: int = Field(default=0, ge=0)
 
 

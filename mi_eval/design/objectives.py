@@ -13,7 +13,8 @@ that maximises an upper bound learns to hide correlation from it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -27,21 +28,37 @@ _WELL_PENALTY = 1000.0
 _WELL_SIGMAS = 3.0
 
 
-class Objective(Protocol):
+class Objective(ABC):
     """Bits per pixel of a design, and its penalty for light above the full well."""
 
     name: str
+    #: Values of single steps scatter: the last design of an ascent is taken, not the luckiest.
+    noisy = False
 
+    def prepare(self, step: int, parameters: Parameters) -> None:
+        """Whatever a step needs before its gradient; depends on the step and the parameters alone."""
+        return
+
+    @abstractmethod
     def bits(self, parameters: Parameters) -> Tensor:
         """Information, bits per pixel."""
-        ...
 
+    @abstractmethod
     def penalty(self, parameters: Parameters) -> Tensor:
         """0 or more, bits per pixel."""
-        ...
+
+    def report(self, parameters: Parameters) -> float:
+        """Bits per pixel to be reported for a design; the same every time."""
+        with torch.no_grad():
+            return float(self.bits(parameters))
+
+    @property
+    def cap_bits_per_pixel(self) -> float | None:
+        """The most that the reported value can be, whatever the information; None where there is no such cap."""
+        return None
 
 
-class SpectralObjective:
+class SpectralObjective(Objective):
     """Frames as stationary Gaussian fields on the torus, through the system's transfer function.
 
     The spectrum of the objects is the known one, or is measured once on ``n_objects`` of them; a step then costs
@@ -102,7 +119,7 @@ class SpectralObjective:
         return _WELL_PENALTY * torch.clamp(high / well - 1, min=0.0) ** 2
 
 
-class FullObjective:
+class FullObjective(Objective):
     """Patches of frames as Gaussian vectors with any covariance, from the forward model of a fixed set of objects.
 
     Costs the forward model of ``n_objects`` objects a step; takes any system, mosaics included: patches are cut at
@@ -152,21 +169,35 @@ class FullObjective:
 
     def penalty(self, parameters: Parameters) -> Tensor:
         """For pixels whose charge plus 3 standard deviations of shot noise lies above the full well."""
-        problem = self._problem
-        well = problem.full_well_e
-        if well is None:
-            return torch.zeros((), dtype=torch.float64)
-        charge = problem.channel.charge_e(problem.system.forward(self._objects, parameters), problem.exposure_s)
-        high = charge + _WELL_SIGMAS * torch.sqrt(torch.clamp(charge, min=1e-9))
-        return _WELL_PENALTY * (torch.clamp(high / well - 1, min=0.0) ** 2).mean()
+        return well_penalty(self._problem, self._objects, parameters)
 
 
-def make_objective(problem: DesignProblem, name: str, *, n_objects: int, seed: int, patch_size: int) -> Objective:
-    """The objective of a name: ``spectral`` or ``full``."""
+def well_penalty(problem: DesignProblem, objects: Tensor, parameters: Parameters) -> Tensor:
+    """For pixels whose charge plus 3 standard deviations of shot noise lies above the full well, bits per pixel."""
+    well = problem.full_well_e
+    if well is None:
+        return torch.zeros((), dtype=torch.float64)
+    charge = problem.channel.charge_e(problem.system.forward(objects, parameters), problem.exposure_s)
+    high = charge + _WELL_SIGMAS * torch.sqrt(torch.clamp(charge, min=1e-9))
+    return _WELL_PENALTY * (torch.clamp(high / well - 1, min=0.0) ** 2).mean()
+
+
+def make_objective(
+    problem: DesignProblem, name: str, *, n_objects: int, seed: int, patch_size: int, refit_every: int = 5
+) -> Objective:
+    """The objective of a name: ``spectral``, ``full``, ``density`` or ``infonce``."""
     if n_objects < 16:
         raise PhotonbitsError(f"{n_objects} objects", legal="16 or more")
     if name == "spectral":
         return SpectralObjective(problem, n_objects, seed)
     if name == "full":
         return FullObjective(problem, n_objects, seed, patch_size)
-    raise PhotonbitsError(f"objective {name!r}", legal="spectral, full")
+    if name == "density":
+        from mi_eval.design.density_objective import DensityObjective
+
+        return DensityObjective(problem, n_objects, seed, patch_size, refit_every)
+    if name == "infonce":
+        from mi_eval.design.contrastive_objective import ContrastiveObjective
+
+        return ContrastiveObjective(problem, n_objects, seed, patch_size)
+    raise PhotonbitsError(f"objective {name!r}", legal="spectral, full, density, infonce")

@@ -14,7 +14,7 @@ from typing import Any
 
 from calibrate import PhotonbitsError
 from calibrate.plumbing.progress import track
-from mi_eval.design.ascent import AscentState, ascend, begin, start_of
+from mi_eval.design.ascent import SAVE_EVERY, AscentState, ascend, begin, start_of
 from mi_eval.design.audit import Audit, AuditSettings, audit_design
 from mi_eval.design.checkpoint import Checkpoint
 from mi_eval.design.determinism import deterministic_torch
@@ -22,7 +22,6 @@ from mi_eval.design.objectives import Objective, make_objective
 from mi_eval.design.problem import DesignProblem
 from mi_eval.design.result import DesignResult, Restart
 from mi_eval.systems import SystemDesign
-from mi_eval.torch_extra import torch
 
 #: Runs one function on every number, in any order; the cluster's map, or the built-in one.
 Mapper = Callable[[Callable[[int], AscentState], Sequence[int]], Iterable[AscentState]]
@@ -36,7 +35,7 @@ class OptimiserSettings:
 
     Parameters
     ----------
-    objective : {"spectral", "full"}
+    objective : {"spectral", "full", "density", "infonce"}
     steps, restarts : int
         Steps of each ascent; the first restart begins at the conventional design, the others at random.
     learning_rate : float
@@ -44,7 +43,9 @@ class OptimiserSettings:
     objects : int
         Objects that the surrogate is measured on.
     patch_size : int
-        Of the full objective.
+        Of all objectives but the spectral one.
+    refit_every : int
+        Steps between two fits of the density objective's density.
     seed : int
     """
 
@@ -54,6 +55,7 @@ class OptimiserSettings:
     learning_rate: float = 1.0
     objects: int = 512
     patch_size: int = 8
+    refit_every: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,9 +65,21 @@ class OptimiserSettings:
                 legal="steps 0 or more, restarts 1 or more, learning_rate above 0, seed 0 or more",
             )
 
+        if self.refit_every < 1 or SAVE_EVERY % self.refit_every:
+            raise PhotonbitsError(
+                f"refit_every {self.refit_every}", legal=f"a divisor of {SAVE_EVERY}, the steps between checkpoints"
+            )
+
     def objective_for(self, problem: DesignProblem, seed: int) -> Objective:
         """The surrogate on the objects of a seed."""
-        return make_objective(problem, self.objective, n_objects=self.objects, seed=seed, patch_size=self.patch_size)
+        return make_objective(
+            problem,
+            self.objective,
+            n_objects=self.objects,
+            seed=seed,
+            patch_size=self.patch_size,
+            refit_every=self.refit_every,
+        )
 
 
 def optimise(
@@ -123,8 +137,12 @@ def optimise(
             states, spent = _here(problem, settings, objective, start, checkpoint)
         best = max(states, key=lambda s: s.best_value)
         after = SystemDesign(system, best.best)
-        other = settings.objective_for(problem, settings.seed + _OTHER_OBJECTS)
-        values = [_bits(o, design) for o in (objective, other) for design in (before, after)]
+        values = [_bits(objective, design) for design in (before, after)]
+        if objective.noisy:  # reports are on new objects already
+            values += values
+        else:
+            other = settings.objective_for(problem, settings.seed + _OTHER_OBJECTS)
+            values += [_bits(other, design) for design in (before, after)]
         seconds = spent + time.process_time() - began
     audits: list[Audit | None] = [None, None]
     if audit is not None:
@@ -135,6 +153,7 @@ def optimise(
         after=after,
         surrogate_before=values[0],
         surrogate_after=values[1],
+        surrogate_cap=objective.cap_bits_per_pixel,
         fresh_before=values[2],
         fresh_after=values[3],
         audit_before=audits[0],
@@ -235,8 +254,7 @@ def _as_it_is(start: SystemDesign, objective: Objective) -> AscentState:
 
 
 def _bits(objective: Objective, design: SystemDesign) -> float:
-    with torch.no_grad():
-        return float(objective.bits(design.tensors()))
+    return objective.report(design.tensors())
 
 
 def _no_rng() -> Any:

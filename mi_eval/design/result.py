@@ -9,11 +9,14 @@ import numpy as np
 
 from calibrate import __version__
 from mi_eval.design.audit import Audit
+from mi_eval.design.context import psf_side_px
+from mi_eval.design.contrastive_objective import NEAR_CAP_BITS
 from mi_eval.design.problem import DesignProblem
 from mi_eval.systems import SystemDesign
 
 SCHEMA = "photonbits/design-result"
 _ACTIVE_SHARE = 0.999
+_ABOVE_AUDIT_BITS = 0.01
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class DesignResult:
         The conventional design and the best of all restarts.
     surrogate_before, surrogate_after : float
         What the optimiser maximised, bits per pixel.
+    surrogate_cap : float or None
+        The most that it can be, whatever the information, bits per pixel; None where there is no such cap.
     fresh_before, fresh_after : float
         The same on objects that the optimiser did not see.
     audit_before, audit_after : Audit or None
@@ -65,6 +70,7 @@ class DesignResult:
     after: SystemDesign
     surrogate_before: float
     surrogate_after: float
+    surrogate_cap: float | None
     fresh_before: float
     fresh_after: float
     audit_before: Audit | None
@@ -140,6 +146,36 @@ class DesignResult:
                 "pixel: the design has learned the objects by heart. Use more of them."
             )
             found.append(("overfitted", text))
+        return (*found, *self._objective_flags())
+
+    def _objective_flags(self) -> tuple[tuple[str, str], ...]:
+        """What the objective may have missed."""
+        found, objective = [], self.settings["objective"]
+        system = self.after.system
+        patch, side = system.patch_size(self.settings["patch_size"]), psf_side_px(self.after)
+        if objective != "spectral" and side is not None and patch < min(side, *system.frame_shape):
+            text = (
+                f"Patches of {patch} x {patch} pixels are smaller than the design's point-spread function, which takes "
+                f"{side} pixels: the {objective} objective cannot see all of the correlation that the optics bring in."
+            )
+            found.append(("context_too_small", text))
+        if self.surrogate_cap is not None and self.surrogate_after > self.surrogate_cap - NEAR_CAP_BITS / patch**2:
+            text = (
+                f"The {objective} objective reports {self.surrogate_after:.4f} bit per pixel, within {NEAR_CAP_BITS:g} "
+                f"bit per patch of its cap, {self.surrogate_cap:.4f}: it tells the number of pairs, not "
+                "the information."
+            )
+            found.append(("near_cap", text))
+        audit = self.audit_after
+        comparable = audit is not None and audit.patch_size == patch
+        if objective == "density" and audit is not None and comparable:
+            above = self.surrogate_after - audit.ci95[1]
+            if above > _ABOVE_AUDIT_BITS:
+                text = (
+                    f"The density objective reports {self.surrogate_after:.4f} bit per pixel, {above:.4f} above the "
+                    "audit's interval: the design hides structure from that density."
+                )
+                found.append(("above_audit", text))
         return tuple(found)
 
     def to_dict(self, *, timed: bool = True) -> dict[str, Any]:
@@ -182,6 +218,7 @@ class DesignResult:
                 "after": self.surrogate_after,
                 "before_on_new_objects": self.fresh_before,
                 "after_on_new_objects": self.fresh_after,
+                "cap": self.surrogate_cap,
             },
             "audit": {
                 "before": None if self.audit_before is None else self.audit_before.to_dict(timed=timed),
