@@ -16,6 +16,7 @@ from calibrate.plumbing.lazy import lazy_exports
 if TYPE_CHECKING:
     from mi_eval.design.audit import Audit, audit_design
     from mi_eval.design.config import DesignConfig, load_config
+    from mi_eval.design.enumerated import EnumeratedInformation, enumerated_information
     from mi_eval.design.optimise import optimise
     from mi_eval.design.problem import DesignProblem
     from mi_eval.design.result import DesignResult
@@ -26,8 +27,10 @@ __all__ = [
     "DesignConfig",
     "DesignProblem",
     "DesignResult",
+    "EnumeratedInformation",
     "WaterFilling",
     "audit_design",
+    "enumerated_information",
     "load_config",
     "optimise",
     "water_filling",
@@ -41,8 +44,10 @@ __getattr__, __dir__ = lazy_exports(
         "DesignConfig": "mi_eval.design.config",
         "DesignProblem": "mi_eval.design.problem",
         "DesignResult": "mi_eval.design.result",
+        "EnumeratedInformation": "mi_eval.design.enumerated",
         "WaterFilling": "mi_eval.design.waterfilling",
         "audit_design": "mi_eval.design.audit",
+        "enumerated_information": "mi_eval.design.enumerated",
         "load_config": "mi_eval.design.config",
         "optimise": "mi_eval.design.optimise",
         "water_filling": "mi_eval.design.waterfilling",

@@ -58,6 +58,10 @@ class ObjectPrior(ABC):
         """Expected power spectrum (height, width), mean over frequencies = variance, where known; else None."""
         return None
 
+    def population(self, shape: Shape) -> FloatArray | None:
+        """Every object (n, planes, height, width), all equally likely, where the population is finite; else None."""
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """Kind and fields as plain values; `make_prior` takes them back."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]

@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from calibrate import PhotonbitsError
+from mi_eval.objects.emitter import Emitter
 from mi_eval.objects.generators import Beads, BlackHoles, Cells, Phantoms, Stars
 from mi_eval.objects.points import PointSource
 from mi_eval.objects.prior import ObjectPrior
@@ -15,7 +16,8 @@ from mi_eval.objects.texture import GaussianTexture
 
 #: Kind in configurations: class.
 OBJECT_KINDS: dict[str, type[ObjectPrior]] = {
-    cls.kind: cls for cls in (Beads, BlackHoles, Cells, Folder, GaussianTexture, ImageSet, Phantoms, PointSource, Stars)
+    cls.kind: cls
+    for cls in (Beads, BlackHoles, Cells, Emitter, Folder, GaussianTexture, ImageSet, Phantoms, PointSource, Stars)
 }
 
 
