@@ -24,7 +24,8 @@ from mi_eval.torch_extra import torch
 
 FloatArray = NDArray[np.float64]
 
-#: Charges are rounded in steps of the root: 1 % of the shot noise at the most, for simulated frames and likelihood alike.
+#: Charges are rounded in steps of the root, by 2 % of the shot noise at the most: for simulated frames and likelihood
+#: alike.
 _ROOT_STEP = 0.02
 _CHUNK = 256
 

@@ -51,12 +51,13 @@ class Emitter(ObjectPrior):
         """Beads at random places of the lattice, each in a plane drawn at random."""
         axis = self.offsets_px
         row, column = axis[rng.integers(axis.size, size=n)], axis[rng.integers(axis.size, size=n)]
-        return self._at(rng.integers(shape[0], size=n), row, column, shape)
+        return self._at(rng.integers(shape[0], size=n).astype(np.float64), row, column, shape)
 
     def population(self, shape: Shape) -> FloatArray:
         """Every object: planes, then rows, then columns of the lattice."""
         axis = self.offsets_px
-        plane, row, column = (v.ravel() for v in np.meshgrid(np.arange(shape[0]), axis, axis, indexing="ij"))
+        planes = np.arange(shape[0], dtype=np.float64)
+        plane, row, column = (np.asarray(v.ravel()) for v in np.meshgrid(planes, axis, axis, indexing="ij"))
         return self._at(plane, row, column, shape)
 
     def places(self, objects: FloatArray) -> FloatArray:
@@ -86,6 +87,6 @@ class Emitter(ObjectPrior):
         """Say what the emitters are."""
         return (
             f"Emitters: one bead in each frame, within {self.wander_px:g} px of its middle on a lattice of "
-            f"{self.steps_per_px} places a pixel, in a plane drawn at random, on a background of {self.background:g} of "
-            "its light in every pixel."
+            f"{self.steps_per_px} places a pixel, in a plane drawn at random, on a background of "
+            f"{self.background:g} of its light in every pixel."
         )
