@@ -5,7 +5,7 @@ Objects :math:`x_1 \ldots x_K`, all equally likely, give the charges :math:`y_k`
 .. math:: I(X; Z) = E\left[\log_2 \frac{p(z \mid y_k)}{\frac{1}{K} \sum_j p(z \mid y_j)}\right]
 
 with the sensor's exact p(z | y), the product over pixels. The mean over simulated frames has only the error of Monte
-Carlo. Density models need many frames to learn what few sharp parameters make of a frame; here there is nothing to learn.
+Carlo. Density models need many frames to learn what few sharp parameters make of a frame; nothing is learned here.
 """
 
 from __future__ import annotations
