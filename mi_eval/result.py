@@ -66,6 +66,7 @@ class InformationEstimate:
     ``details`` holds the arrays that a report draws, and is not part of the JSON. ``channels`` holds the score of every
     colour filter or tap alone where it was asked for, ``bursts`` what repeated frames say where there are any.
     ``bulk_rate_bits_per_pixel`` is there where it was asked for (`mi_eval.bulk_rate`).
+    ``twins`` is there where they were asked for (`mi_eval.twins`).
     ``budget`` and ``efficiency`` are there where a budget was asked for (`mi_eval.budget.estimate_with_budget`).
     """
 
@@ -96,6 +97,7 @@ class InformationEstimate:
     efficiency: dict[str, Any] | None = None
     bulk_rate_bits_per_pixel: dict[str, Any] | None = None
     two_shots: dict[str, Any] | None = None
+    twins: dict[str, Any] | None = None
     details: ScoreDetails = field(repr=False, compare=False, default_factory=ScoreDetails)
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,6 +153,8 @@ class InformationEstimate:
             out["bursts"] = self.bursts
         if self.two_shots is not None:
             out["two_shots"] = self.two_shots
+        if self.twins is not None:
+            out["twins"] = self.twins
         if self.channels:
             out["channels"] = {
                 name: {key: value for key, value in channel.to_dict().items() if key not in _OF_THE_WHOLE}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ def estimate_with_budget(
     noise_model: NoiseModel | str | Path,
     *,
     seed: int = 0,
+    keep: Callable[[ScoreParts], None] | None = None,
     **options: Any,
 ) -> InformationEstimate:
     """`mi_eval.estimate_information`, and the budget and the efficiency of the same patches; its options.
@@ -100,6 +101,8 @@ def estimate_with_budget(
     kept: list[ScoreParts] = []
     estimate = estimate_information(frames, noise_model, seed=seed, keep=kept.append, **options)
     parts = kept[0]
+    if keep is not None:
+        keep(parts)
     budget = budget_of(parts.data, parts.model, seed=seed, exposure_s=parts.exposure_s)
     information = estimate.mutual_information_bits_per_pixel
     detected = information.ci95[0] > 0 and budget.efficiency is not None

@@ -40,6 +40,12 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
     show_default=True,
     help="Density models: with a network where it may help (needs torch), without, in any case, or a slow one too.",
 )
+@click.option(
+    "--twins",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Score N sets of frames drawn from the fitted density, whose truth is known.",
+)
 @click.option("--bulk", is_flag=True, help="Extrapolate over patch sizes to the information of a whole frame.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the score as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
@@ -63,6 +69,7 @@ def score(
     accept_processed: bool,
     budget: bool,
     density: Literal["auto", "closed-form", "network", "reference"],
+    twins: int | None,
     bulk: bool,
     output: Path | None,
     report: Path | None,
@@ -81,6 +88,7 @@ def score(
     check_outputs((output, report), overwrite=force)
     if budget:
         from mi_eval.budget import estimate_with_budget
+    kept: list[Any] = []
     estimate = (estimate_with_budget if budget else estimate_information)(
         frames,
         noise_model,
@@ -97,7 +105,14 @@ def score(
         two_shots=two_shots,
         density=density,
         accept_processed=accept_processed,
+        keep=None if twins is None else kept.append,
     )
+    if twins is not None:
+        from dataclasses import replace
+
+        from mi_eval.twins import score_twins
+
+        estimate = replace(estimate, twins=score_twins(kept[0], twins).to_dict())
     if bulk:
         from dataclasses import replace
 
@@ -147,6 +162,16 @@ def _two_shots(content: dict[str, Any]) -> list[list[str]]:
     return [["lower bound, two shots", f"{bound['value']:.4f}", f"bit/px (cap {bound['cap']:.4f})"]]
 
 
+def _twins(content: dict[str, Any]) -> list[list[str]]:
+    """What scores of twins were, for people."""
+    found = content.get("twins")
+    if found is None:
+        return []
+    bias = found["bias_bits_per_pixel"]
+    held = f"{found['intervals_that_hold_the_truth']} of {found['twins']} intervals hold"
+    return [["bias on twins", f"{bias['value']:+.4f} +- {bias['std']:.4f}", f"bit/px; {held} the truth"]]
+
+
 def _summary(content: dict[str, Any]) -> str:
     """The score in words, for people."""
     from calibrate.plumbing.tables import format_table
@@ -167,6 +192,7 @@ def _summary(content: dict[str, Any]) -> str:
         ["conditional entropy H(Z|Y)", f"{conditional['value']:.4f}", "bit/px"],
         ["upper bound of I(X;Z)", f"{content['upper_bound_bits_per_pixel']:.4f}", "bit/px"],
         *_two_shots(content),
+        *_twins(content),
         ["mean signal", f"{content['mean_signal_e']:.2f}", "e-"],
         ["different scenes", _scenes(content), ""],
         ["frames, patches", f"{content['frames']}, {content['patches_used']}", f"{content['patch_size']} px wide"],
