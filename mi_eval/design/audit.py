@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from calibrate import PhotonbitsError
 from mi_eval.design.determinism import deterministic_torch
 from mi_eval.design.problem import DesignProblem
+from mi_eval.design.second_opinion import SecondOpinion, second_opinion
 from mi_eval.estimate import estimate_information
 from mi_eval.objects.prior import Part
 from mi_eval.systems import SystemDesign
@@ -35,11 +36,14 @@ class AuditSettings:
         Of `mi_eval.estimate_information`; systems with ``whole_frames`` take the frame's.
     seed : int
         Of objects, noise and estimate.
+    i_mmse : bool
+        Bound the information by the errors of denoisers as well.
     """
 
     frames: int = 1500
     patch_size: int = 8
     seed: int = 1
+    i_mmse: bool = False
 
     def __post_init__(self) -> None:
         if self.frames < 32:
@@ -70,6 +74,8 @@ class Audit:
     warnings : tuple of (code, message)
     frames, patch_size, seed : int
     cpu_seconds : float
+    second_opinion : SecondOpinion or None
+        Upper bound from estimation errors, where it was asked for.
     """
 
     value: float
@@ -87,6 +93,7 @@ class Audit:
     patch_size: int
     seed: int
     cpu_seconds: float
+    second_opinion: SecondOpinion | None = None
 
     def to_dict(self, *, timed: bool = True) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -95,6 +102,8 @@ class Audit:
         out["undecided_bits_per_pixel"] = list(self.undecided_bits_per_pixel)
         out["density_models"] = list(self.density_models)
         out["warnings"] = [{"code": code, "message": message} for code, message in self.warnings]
+        if self.second_opinion is not None:
+            out["second_opinion"]["denoisers"] = list(self.second_opinion.denoisers)
         if not timed:
             del out["cpu_seconds"]
         return out
@@ -123,6 +132,7 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
     estimate = estimate_information(
         seen.frames, problem.noise_model, patch_size=patch_size, seed=settings.seed, deterministic=True
     )
+    opinion = second_opinion(problem.noise_model, charge, patch_size, settings.seed) if settings.i_mmse else None
     information = estimate.mutual_information_bits_per_pixel
     noise = estimate.conditional_entropy_bits_per_pixel
     down = estimate.slack_bits_per_pixel + noise.interval[1] - noise.value
@@ -145,6 +155,7 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
         patch_size=patch_size,
         seed=settings.seed,
         cpu_seconds=time.process_time() - began,
+        second_opinion=opinion,
     )
 
 

@@ -85,6 +85,7 @@ class AuditEntry(_Strict):
     frames: int = Field(default=1500, ge=32)
     patch_size: int = Field(default=8, ge=2)
     seed: int = Field(default=1, ge=0)
+    i_mmse: bool = False
 
 
 class DesignDocument(_Strict):

@@ -10,7 +10,7 @@ from mi_eval.torch_extra import torch
 
 FloatArray = NDArray[np.float64]
 
-_SHARE = 0.99
+_SHARE = 0.9
 
 
 def psf_side_px(design: SystemDesign, share: float = _SHARE) -> int | None:

@@ -176,6 +176,17 @@ class DesignResult:
                     "audit's interval: the design hides structure from that density."
                 )
                 found.append(("above_audit", text))
+        for which, one in (("conventional", self.audit_before), ("new", audit)):
+            opinion = None if one is None else one.second_opinion
+            if one is None or opinion is None:
+                continue
+            bound = opinion.upper_bound_bits_per_pixel
+            if one.ci95[0] > bound + 2 * opinion.std_bits_per_pixel:
+                text = (
+                    f"The audit of the {which} design, {one.value:.4f} bit per pixel, lies above the upper bound from "
+                    f"estimation errors, {bound:.4f}: its density models miss something."
+                )
+                found.append(("audit_above_bound", text))
         return tuple(found)
 
     def to_dict(self, *, timed: bool = True) -> dict[str, Any]:

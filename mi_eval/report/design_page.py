@@ -65,6 +65,15 @@ def render_design_report(result: DesignResult, *, timed: bool = True) -> str:
     )
 
 
+#: What each objective is made of.
+_OBJECTIVES = {
+    "spectral": "made of second moments alone",
+    "full": "made of second moments alone",
+    "density": "the code length of frames under a refitted density, an upper bound",
+    "infonce": "InfoNCE on pairs of light and measurement, a lower bound with a cap",
+}
+
+
 def _headline(result: DesignResult) -> Headline:
     gain = result.gain()
     if gain is None:
@@ -92,9 +101,12 @@ def _information(result: DesignResult) -> tuple[Block, ...]:
         ("Surrogate (optimised)", f"{result.surrogate_before:.4f}", f"{result.surrogate_after:.4f}"),
         ("Surrogate, new objects", f"{result.fresh_before:.4f}", f"{result.fresh_after:.4f}"),
     ]
+    if result.surrogate_cap is not None:
+        rows.append(("Surrogate's cap", *2 * (f"{result.surrogate_cap:.4f}",)))
     shown: tuple[Chart, ...] = ()
     text = (
-        "The optimiser maximises a surrogate made of second moments alone, on its own patch size. The audit simulates "
+        f"The optimiser maximises a surrogate ({_OBJECTIVES[result.settings['objective']]}), on its own patch size. "
+        "The audit simulates "
         "raw frames of new objects through the sensor and estimates their information with density models that the "
         "optimiser never saw. Compare columns, not rows."
     )
@@ -106,6 +118,12 @@ def _information(result: DesignResult) -> tuple[Block, ...]:
         if after.closed_form_bits_per_pixel is not None:
             exact = [a.closed_form_bits_per_pixel for a in both]
             rows.append(("Closed form, the audit's patch", *("" if e is None else f"{e:.4f}" for e in exact)))
+        opinions = [a.second_opinion for a in both]
+        if any(opinion is not None for opinion in opinions):
+            alone = any(opinion is not None and opinion.of_photons_alone for opinion in opinions)
+            name = "Upper bound by estimation errors" + (" (photons alone)" if alone else "")
+            values = ("" if o is None else f"{o.upper_bound_bits_per_pixel:.4f}" for o in opinions)
+            rows.append((name, *values))
         caption = f"Audited information with 95 % intervals, {after.frames} frames, {after.patch_size} px patches."
         shown = (_chart(_audit_figure(result), "audit", "Audit", caption),)
     columns = (Column("bit/px"), Column("Conventional", "number"), Column("Designed", "number"))

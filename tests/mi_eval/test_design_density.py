@@ -188,7 +188,6 @@ def test_widths_of_point_spread_functions():
     mosaic = ColourMosaic((8, 8), 3, 1.0)
     assert psf_side_px(SystemDesign.of(mosaic, mosaic.start("random", np.random.default_rng(0)))) == 1
     led = LedArray((16, 16), 0.3, 0.6, 0.4, 0.6, light_e=200.0, power=0.8, diodes=3)
-    # Coherent light: the rings of an Airy pattern are far.
     assert 3 <= psf_side_px(SystemDesign.of(led, led.start("conventional", np.random.default_rng(0)))) < 16
     array = Interferometer(
         shape=(8, 8),
