@@ -138,6 +138,7 @@ def conditional_entropy(
     identifiable = is_identifiable(
         camera.kind, min(reads), float(np.min(np.multiply(reads, gains))), rounded=not classes.differential
     )
+    identifiable &= clipped_fraction(histograms, classes) <= MOST_CLIPPED
     fit = _Fit.of(histograms, classes, counts, step=0.25 if identifiable else 0.125)
     law = fit_intensity_law(fit.counts, fit.tables, fit.y_e, column_codes=fit.column_codes)
     shares = np.array([float(n.sum()) for n in fit.counts]) / counts.sum()
@@ -205,6 +206,18 @@ def _constant_entropy(histograms: FrameHistograms, classes: PixelClasses, counts
     )
 
 
+def clipped_fraction(histograms: FrameHistograms, classes: PixelClasses) -> float:
+    """Share of the pixels at the highest code; 0 for real-valued measurements."""
+    camera = classes.models[0].camera
+    if camera.bit_depth is None:
+        return 0.0
+    column = int(camera.white_clip_dn) - histograms.first_code
+    counts = histograms.by_class
+    return float(counts[:, column:].sum() / counts.sum()) if 0 <= column < counts.shape[1] else 0.0
+
+
+#: Share of clipped pixels from which the light beyond the clip decides H(Z|Y) and the codes do not tell it.
+MOST_CLIPPED = 0.05
 _THETA = ("system_gain_dn_per_e", "read_noise_e", "offset_dn")
 
 

@@ -40,6 +40,8 @@ _THREADS = 2
 # Bits per pixel that the best closed-form family must leave before a network is tried, and that the first network must
 # save on validation frames before the others are fitted.
 _LEAST_SLACK = 1e-3
+# Share of a network's parameters that chance has taught; their cost is left after the correction (measured).
+_LEARNT_BY_CHANCE = 0.1
 _LEAST_GAIN = 1e-3
 
 #: Which families code the frames: closed-form ones, also the network where it may help, or in any case; or also the
@@ -100,6 +102,7 @@ class _Coded:
     slack_std_bits: float
     pit: FloatArray
     pit_rows: IntArray
+    unlearnt_bits: float = 0.0
 
 
 def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto") -> HeldOut:
@@ -158,8 +161,12 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
     excess = _filled(grown - ratio * full, patches.frame_index)
     weights = np.mean([result.weights for result in whole], axis=0)
     slack = float(np.mean([result.slack_bits for result in whole]))
-    # What a network has not learnt falls more slowly than 1/n: as much again as was taken off may be left.
-    unlearnt = float(weights[n_closed:].sum()) * float(np.mean(excess)) / patches.n_pixels
+    # What a network has not learnt falls more slowly than 1/n, and halves see little of it: as much again as was taken
+    # off may be left, or what a tenth of its parameters cost.
+    unlearnt = float(weights[n_closed:].sum()) * max(
+        float(np.mean(excess)) / patches.n_pixels,
+        _LEARNT_BY_CHANCE * max(result.unlearnt_bits for result in whole),
+    )
     return HeldOut(
         full_bits=full,
         excess_bits=excess,
@@ -312,6 +319,7 @@ def _with_network(
             grown = full.lengths + (half.lengths - full.lengths) * (fewer.growth / growth)
             share = np.array([full.seconds, half.seconds]) / len(task.folds)
             whole = _extended(coded[2 * fold], full.lengths, job, family.name, share[0])
+            whole = replace(whole, unlearnt_bits=full.parameters_bits(task.train.size * patches.n_pixels))
             if int(np.argmin(np.nanmean(whole.lengths, axis=0))) == whole.kept.size - 1:
                 whole = _with_misfit(whole, full.model, patches, job)
             out[2 * fold] = whole

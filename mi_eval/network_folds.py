@@ -52,6 +52,11 @@ class NetworkCodes:
     lengths: FloatArray
     model: FittedDensity
     seconds: float
+    n_parameters: int
+
+    def parameters_bits(self, training_pixels: int) -> float:
+        r"""What fitting all parameters costs on new pixels, :math:`k/(2N\ln 2)` bits per pixel."""
+        return self.n_parameters / (2 * training_pixels * float(np.log(2)))
 
 
 def network_tasks(group: IntArray, folds: Sequence[IntArray], validations: Sequence[IntArray]) -> list[NetworkTask]:
@@ -112,7 +117,9 @@ def run_task(
     lengths = np.full(patches.n_patches, np.nan)
     wanted = task.code if fewer is None else np.union1d(fewer, task.chosen_on)
     lengths[wanted] = model.code_length_bits(patches.take(wanted))
-    return NetworkCodes(lengths, model, time.thread_time() - start)
+    fitted = model.base if isinstance(model, FittedInScale) else model
+    n_parameters = sum(int(np.size(w)) for w in getattr(fitted, "weights", ()))
+    return NetworkCodes(lengths, model, time.thread_time() - start, n_parameters)
 
 
 def _fit(family: DensityFamily, train: PatchSet, stop: PatchSet, seed: int) -> FittedDensity:

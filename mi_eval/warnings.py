@@ -158,8 +158,8 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         None,
     ),
     "not_identifiable": (
-        "At this read noise and gain the codes alone do not determine H(Z|Y): any value from {low:.4f} to {high:.4f} "
-        "bit per pixel agrees with them. The interval holds them all.",
+        "At this read noise, gain and share of clipped pixels the codes alone do not determine H(Z|Y): any value from "
+        "{low:.4f} to {high:.4f} bit per pixel agrees with them. The interval holds them all.",
         None,
     ),
     "outside_validity": (

@@ -93,23 +93,31 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--side", type=int, default=48)
     parser.add_argument("--patch-size", type=int, default=8)
+    parser.add_argument("--gains", type=float, nargs="+", default=GAINS_DN_PER_E, help="two or more, DN/e-")
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
-    truth = true_bits()
-    print("gain (DN/e-)   " + " ".join(f"{gain:>8g}" for gain in GAINS_DN_PER_E))
+    gains = tuple(arguments.gains)
+    truth = true_bits(gains)
+    print("gain (DN/e-)   " + " ".join(f"{gain:>8g}" for gain in gains))
     print("true (bit/px)  " + " ".join(f"{value:>8.4f}" for value in truth), flush=True)
     rows = []
     start = time.process_time()
     for seed in range(arguments.seeds):
         with tempfile.TemporaryDirectory() as place:
             summary = swept(
-                Path(place), seed, frames=arguments.frames, side=arguments.side, patch_size=arguments.patch_size
+                Path(place),
+                seed,
+                gains=gains,
+                frames=arguments.frames,
+                side=arguments.side,
+                patch_size=arguments.patch_size,
             )
         rows.append(measured(summary, truth))
         errors = " ".join(f"{error:>+8.4f}" for error in rows[-1]["errors_bits_per_pixel"])
         print(
             f"seed {seed:<3} error  {errors}   steps off {rows[-1]['steps_off']:+d}, kept {rows[-1]['kept']}"
-            f"{'' if rows[-1]['true_best_kept'] else ' WITHOUT THE TRUE BEST'}, {rows[-1]['inside']} of 7 inside",
+            f"{'' if rows[-1]['true_best_kept'] else ' WITHOUT THE TRUE BEST'}, "
+            f"{rows[-1]['inside']} of {len(gains)} inside",
             flush=True,
         )
     within = sum(abs(row["steps_off"]) <= 1 for row in rows)

@@ -99,3 +99,22 @@ def test_cameras_of_the_whole_range() -> None:
     assert len(told) >= 3
     assert max(abs(t.error_bits) for t in told) < 0.002
     assert all(t.width_bits < 0.002 for t in told)
+
+
+def test_light_beyond_a_clip_is_not_told_by_codes() -> None:
+    """A quarter of the pixels clipped: light just beyond the clip decides, and the range holds the truth."""
+    rng = np.random.default_rng(4)
+    charge = rng.gamma(4.0, 25.0, (4, 96, 96))
+    for gain, clipped in ((8.0, True), (3.0, False)):
+        read = float(np.hypot(1.5, 3 / gain))
+        model = NoiseModel.from_parameters(system_gain_dn_per_e=gain, read_noise_e=read, offset_dn=20.0, bit_depth=10)
+        classes = classify_pixels(model)
+        codes = model.sample(charge, rng)
+        assert (np.mean(codes == 1023) > 0.05) is np.bool_(clipped)
+        found = conditional_entropy(frame_histograms(codes, np.arange(4), classes), classes)
+        assert found.identifiable is not clipped
+        truth = float(model.conditional_entropy_bits(charge).mean())
+        low, high = found.interval_bits
+        reach = 0.0 if clipped else 4 * found.sampling_std_bits
+        assert low - reach < truth < high + reach
+        assert high - low < 0.25
