@@ -69,7 +69,7 @@ class UNet(Reconstruction):
             wiener = Wiener(planes=self.planes, ssim=False, radius_px=self.radius_px)
             linear = wiener.train(training, validation, setting, seed)
         target = training.targets
-        scaled = _Scaled(
+        scaled = ScaledInputs(
             Stabiliser.fitted(setting.problem, training.frames),
             setting.design.system.period_px,
             float(target.mean()),
@@ -91,11 +91,11 @@ class UNet(Reconstruction):
             seed=seed,
         )
         start = float(torch.mean((base_new - y_new) ** 2)) if linear is not None else None
-        return _TrainedUNet(network, scaled, history, start)
+        return TrainedUNet(network, scaled, history, start)
 
 
 @dataclass(frozen=True)
-class _Scaled:
+class ScaledInputs:
     """Frames and targets in the network's units."""
 
     stabiliser: Stabiliser
@@ -123,13 +123,16 @@ class _Scaled:
 
 
 @dataclass(frozen=True)
-class _TrainedUNet(Trained):
+class TrainedUNet(Trained):
+    """A network with its units, the validation error of every epoch, and that of the linear start where it has one."""
+
     network: Any
-    scaled: _Scaled
+    scaled: ScaledInputs
     history: tuple[float, ...]
     start: float | None
 
     def decode(self, frames: FloatArray) -> FloatArray:
+        """Objects in units of the prior."""
         x, base = self.scaled.inputs(frames)
         with torch.no_grad():
             parts = [self.network(x[k : k + _CHUNK]) for k in range(0, len(x), _CHUNK)]
@@ -137,6 +140,7 @@ class _TrainedUNet(Trained):
 
     @property
     def details(self) -> dict[str, Any]:
+        """Size, epochs and validation errors."""
         best = int(np.argmin(self.history))
         return {
             "weights": sum(p.numel() for p in self.network.parameters()),

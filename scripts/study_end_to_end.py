@@ -1,0 +1,194 @@
+"""Designs by information against optics trained together with a decoder: result, time and memory.
+
+    python scripts/study_end_to_end.py [--seeds 0] [--light 100]
+
+A coded aperture before cells, 28 x 28 pixels. Each side runs in a process of its own. The information side is three
+ascents on the surrogate, then the same U-Net trained on frames of the finished design; the other side trains both
+together until validation has not improved for 5 epochs. Both are tested on the same new objects. At last the design of
+either side gets the default decoder, trained anew, so that the optics alone are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIDES = ("imports", "information", "together")
+
+
+def make_problem(light_e: float) -> Any:
+    from calibrate import NoiseModel
+    from mi_eval.design import DesignProblem
+    from mi_eval.objects import make_prior
+    from mi_eval.systems import CodedAperture
+
+    sensor = NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=2.0, offset_dn=100.0, bit_depth=12)
+    cells = make_prior("cells", {"radius_px": 4.0})
+    return DesignProblem(CodedAperture((32, 32), (5, 5), margin_px=2), cells, sensor, mean_light_e=light_e)
+
+
+def settings(seed: int) -> Any:
+    from mi_eval.downstream import EvaluationSettings
+
+    return EvaluationSettings(training_frames=800, validation_frames=200, test_frames=500, seeds=(seed,))
+
+
+def score_of(problem: Any, design: Any, decoder: Any, seed: int, trained: Any) -> tuple[float, float]:
+    """PSNR on the test objects, and its standard error, of a decoder that is trained already."""
+    from mi_eval.downstream import Setting
+    from mi_eval.downstream.evaluate import examples
+    from mi_eval.downstream.reconstruction import PSNR
+
+    test = examples(design, problem, decoder, settings(seed), seed)[2]
+    rows = decoder.score(trained.decode(test.frames), test, Setting(design, problem))[PSNR.name]
+    return PSNR.value(rows), PSNR.std(rows)
+
+
+def imports_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
+    """What a process holds before it does anything: the packages, and a first step of a tiny network."""
+    from mi_eval.downstream.end_to_end import peak_memory_mb
+    from mi_eval.downstream.unet import make_network
+    from mi_eval.torch_extra import torch
+
+    make_problem(light_e)
+    network = make_network(1, 1, 2, 0)
+    network(torch.zeros(1, 1, 8, 8)).sum().backward()
+    torch.optim.Adam(network.parameters()).step()
+    return {"peak_memory_mb": peak_memory_mb()}
+
+
+def information_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
+    from mi_eval.design import optimise
+    from mi_eval.design.optimise import OptimiserSettings
+    from mi_eval.downstream import UNet, evaluate_designs
+    from mi_eval.downstream.end_to_end import peak_memory_mb
+
+    problem = make_problem(light_e)
+    ascent = OptimiserSettings(objective="spectral", steps=200, restarts=3, seed=seed)
+    found = optimise(problem, ascent)
+    found.after.save(path)
+    decoder = UNet(linear_start=False, ssim=False)
+    evaluation = evaluate_designs({"design": found.after}, problem, decoder, settings(seed))
+    outcome = evaluation.outcomes()["design"]
+    return {
+        "design_seconds": found.cpu_seconds,
+        "decoder_seconds": evaluation.designs[0].seeds[0].cpu_seconds,
+        "design_memory_mb": found.peak_memory_mb,
+        "peak_memory_mb": peak_memory_mb(),
+        "psnr_db": outcome.value,
+        "psnr_std_db": outcome.std,
+    }
+
+
+def together_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
+    from mi_eval.downstream import UNet
+    from mi_eval.downstream.end_to_end import EndToEndSettings, train_end_to_end
+
+    problem = make_problem(light_e)
+    decoder = UNet(linear_start=False, ssim=False)
+    asked = settings(seed)
+    found = train_end_to_end(
+        problem,
+        EndToEndSettings(
+            decoder, training_objects=asked.training_frames, validation_objects=asked.validation_frames, seed=seed
+        ),
+    )
+    found.design.save(path)
+    value, std = score_of(problem, found.design, decoder, seed, found.trained)
+    return {
+        "seconds": found.cpu_seconds,
+        "peak_memory_mb": found.peak_memory_mb,
+        "epochs": len(found.history),
+        "stopped": found.stopped,
+        "psnr_db": value,
+        "psnr_std_db": std,
+    }
+
+
+def run_side(side: str, seed: int, light_e: float, path: Path) -> dict[str, Any]:
+    """A side in a process of its own."""
+    command = [sys.executable, __file__, "--side", side, "--seeds", str(seed), "--light", str(light_e), "-o", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def retrained(paths: dict[str, Path], seed: int, light_e: float) -> Any:
+    """The default decoder, trained anew on either design, and the difference on the same test objects."""
+    from mi_eval.downstream import UNet, evaluate_designs
+    from mi_eval.systems import SystemDesign
+
+    designs = {side: SystemDesign.load(path) for side, path in paths.items()}
+    problem = make_problem(light_e)
+    designs["pinhole"] = SystemDesign.of(problem.system, problem.system.start("conventional", np.random.default_rng(0)))
+    return evaluate_designs(designs, problem, UNet(ssim=False), settings(seed))
+
+
+def show(seed: int, light_e: float, folder: Path) -> None:
+    """Run all sides for one seed and print what they took and reached."""
+    paths = {side: folder / f"{side}-{seed}.npz" for side in SIDES}
+    found = {side: run_side(side, seed, light_e, path) for side, path in paths.items()}
+    held, info, joint = (found[side] for side in SIDES)
+    both = info["design_seconds"] + info["decoder_seconds"]
+    print(f"seed {seed}, {light_e:g} e- per pixel")
+    stop = "stopped" if joint["stopped"] else "ran out of epochs"
+    print(
+        f"  together: {joint['psnr_db']:.3f} dB +- {joint['psnr_std_db']:.3f}, {joint['seconds']:.1f} CPU s, "
+        f"{joint['peak_memory_mb']:.0f} MiB, {joint['epochs']} epochs ({stop})"
+    )
+    print(
+        f"  information: {info['psnr_db']:.3f} dB +- {info['psnr_std_db']:.3f}, design "
+        f"{info['design_seconds']:.1f} CPU s and {info['design_memory_mb']:.0f} MiB, "
+        f"with decoder {both:.1f} CPU s and {info['peak_memory_mb']:.0f} MiB"
+    )
+    # 20 log10 of a ratio of root mean squared errors is the difference in dB.
+    error = 10 ** ((joint["psnr_db"] - info["psnr_db"]) / 20)
+    print(f"  root mean squared error, information over together: {error:.4f}")
+    for what, seconds, memory in (
+        ("design alone", info["design_seconds"], info["design_memory_mb"]),
+        ("design and decoder", both, info["peak_memory_mb"]),
+    ):
+        base = held["peak_memory_mb"]
+        above, over = memory - base, joint["peak_memory_mb"] - base
+        print(
+            f"  {what} over together: time {seconds / joint['seconds']:.3f}, "
+            f"peak memory {memory / joint['peak_memory_mb']:.3f}, above the {base:.0f} MiB of imports "
+            f"{above:.0f} of {over:.0f} MiB, {above / over:.3f}"
+        )
+    again = retrained({side: paths[side] for side in SIDES[1:]}, seed, light_e)
+    for name, outcome in again.outcomes().items():
+        print(f"  default decoder trained anew, {name}: {outcome.value:.3f} dB +- {outcome.std:.3f}")
+    apart = again.difference("information", "together")
+    print(f"  information less together: {apart.value:+.3f} dB +- {apart.std:.3f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--light", type=float, default=100.0, help="electrons per pixel of the mean object")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("-o", "--output", type=Path, default=None, help="folder for the designs")
+    options = parser.parse_args()
+    if options.side:
+        run = {"imports": imports_side, "information": information_side, "together": together_side}[options.side]
+        print(json.dumps(run(options.seeds[0], options.light, options.output)))
+        return
+    began = time.perf_counter()
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = options.output or Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed in options.seeds:
+            show(seed, options.light, folder)
+    print(f"{time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
