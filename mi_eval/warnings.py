@@ -102,6 +102,12 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "above the upper bound; the truth does not. Use more frames.",
         0.01,
     ),
+    "excess_large": (
+        "The finite-sample correction is {excess:.3f} bit per pixel, too much to be trusted: half of the frames teach "
+        "the densities much less than all. The interval reaches up to the uncorrected value. Use more frames; --twins "
+        "shows the bias.",
+        0.05,
+    ),
     "maybe_binned": (
         "Frames of {shape}, captures of {calibrated}: {reason}, or another region of the sensor? Binning changes gain, "
         "noise and full well, and the score would be wrong. --roi says that it is a region.",

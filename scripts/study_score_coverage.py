@@ -1,6 +1,6 @@
 """How often the score's 95 % interval holds the truth, the calibration shot anew in every seed, and null tests.
 
-    python scripts/study_score_coverage.py [--case NAME ...] [--seeds 100] [--patches 400] [--patch-size 8]
+    python scripts/study_score_coverage.py [--case NAME ...] [--first 0] [--seeds 100] [--patches 400] [--patch-size 8]
         [--side 64] [--known-camera] [--workers 1] [--json FILE]
 
 Every seed shoots captures of the case's camera (16 light levels of two flats and two darks each, lamp scatter 0.1 %),
@@ -138,7 +138,8 @@ def study(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--case", choices=list(CASES), action="append", help=f"one case; default {', '.join(QUICK)}")
-    parser.add_argument("--seeds", type=int, default=100, help="of every case, from 0 on (default 100)")
+    parser.add_argument("--first", type=int, default=0, help="first seed (default 0): pieces can be run apart")
+    parser.add_argument("--seeds", type=int, default=100, help="of every case (default 100)")
     parser.add_argument("--patches", type=int, default=400)
     parser.add_argument("--patch-size", type=int, default=8)
     parser.add_argument("--side", type=int, default=64, help="pixels on a side of the captures (default 64)")
@@ -150,7 +151,7 @@ def main() -> None:
     for name in arguments.case or QUICK:
         truth, outcomes = study(
             name,
-            range(arguments.seeds),
+            range(arguments.first, arguments.first + arguments.seeds),
             arguments.workers,
             patches=arguments.patches,
             patch_size=arguments.patch_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval import estimate_information
-from mi_eval.estimate import _excess_doubt
+from mi_eval.estimate import _excess_doubt, information_estimate
+from mi_eval.score_parts import ScoreParts
 
 CAMERA: dict[str, Any] = {"system_gain_dn_per_e": 0.5, "read_noise_e": 1.5, "offset_dn": 100.0, "bit_depth": 12}
 
@@ -222,6 +224,24 @@ def test_frames_must_fit_the_maps() -> None:
 
 def test_a_negative_correction_is_doubted() -> None:
     """The excess of a code is not below 0 but by chance; small chance is no news."""
-    assert _excess_doubt(0.2) == _excess_doubt(-0.009) == ()
+    assert _excess_doubt(0.04) == _excess_doubt(-0.009) == ()
     (doubt,) = _excess_doubt(-0.05)
     assert doubt.code == "excess_negative" and "-0.050 bit per pixel" in doubt.message
+
+
+def test_a_large_correction_is_doubted_and_may_be_all_wrong() -> None:
+    rng = np.random.default_rng(6)
+    frames = camera().sample(rng.gamma(4.0, 20.0, (8, 32, 32)), rng)
+    kept: list[ScoreParts] = []
+    small = estimate_information(frames, camera(), patch_size=8, density="closed-form", keep=kept.append)
+    parts = kept[0]
+    moved = 0.2 - float(parts.share @ parts.excess_bits)
+    shifted = replace(parts, excess_bits=parts.excess_bits + moved, group_bits=parts.group_bits - moved)
+    large = information_estimate(shifted)
+    assert "excess_large" in {doubt.code for doubt in large.warnings}
+    assert "excess_large" not in {doubt.code for doubt in small.warnings}
+    before, after = small.mutual_information_bits_per_pixel, large.mutual_information_bits_per_pixel
+    assert after.value == pytest.approx(before.value - moved)
+    # The low end follows the correction, the high end ignores all of it.
+    assert after.ci95[0] == pytest.approx(before.ci95[0] - moved)
+    assert after.ci95[1] == pytest.approx(before.ci95[1] - moved + 0.2)
