@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from calibrate.plumbing.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from mi_eval.objects.gallery import Gallery
     from mi_eval.objects.generators import Beads, BlackHoles, Cells, Phantoms, Stars
     from mi_eval.objects.points import PointSource
     from mi_eval.objects.prior import ObjectPrior
@@ -27,6 +28,7 @@ __all__ = [
     "BlackHoles",
     "Cells",
     "Folder",
+    "Gallery",
     "GaussianTexture",
     "ImageSet",
     "ObjectPrior",
@@ -45,6 +47,7 @@ __getattr__, __dir__ = lazy_exports(
         "BlackHoles": "mi_eval.objects.generators",
         "Cells": "mi_eval.objects.generators",
         "Folder": "mi_eval.objects.sets",
+        "Gallery": "mi_eval.objects.gallery",
         "GaussianTexture": "mi_eval.objects.texture",
         "ImageSet": "mi_eval.objects.sets",
         "ObjectPrior": "mi_eval.objects.prior",

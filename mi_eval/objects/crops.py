@@ -43,7 +43,7 @@ class Crops:
         """
         planes, height, width = shape
         side = max(height, width)
-        small = [_averaged(image, self.shrink) for image in images]
+        small = [averaged(image, self.shrink) for image in images]
         fits = [number for number, image in enumerate(small) if min(image.shape[:2]) >= side]
         if not fits:
             raise PhotonbitsError(
@@ -165,7 +165,8 @@ class ImagePart(CroppedImages):
         return {**self.whole.to_dict(), "part": self.name}
 
 
-def _averaged(image: FloatArray, side: int) -> FloatArray:
+def averaged(image: FloatArray, side: int) -> FloatArray:
+    """Means over squares of this side; rows and columns left over are cut off."""
     if side == 1:
         return image
     height, width = (extent // side for extent in image.shape[:2])

@@ -8,6 +8,7 @@ from typing import Any
 
 from calibrate import PhotonbitsError
 from mi_eval.objects.emitter import Emitter
+from mi_eval.objects.gallery import Gallery
 from mi_eval.objects.generators import Beads, BlackHoles, Cells, Phantoms, Stars
 from mi_eval.objects.points import PointSource
 from mi_eval.objects.prior import ObjectPrior
@@ -17,7 +18,10 @@ from mi_eval.objects.texture import GaussianTexture
 #: Kind in configurations: class.
 OBJECT_KINDS: dict[str, type[ObjectPrior]] = {
     cls.kind: cls
-    for cls in (Beads, BlackHoles, Cells, Emitter, Folder, GaussianTexture, ImageSet, Phantoms, PointSource, Stars)
+    for cls in (
+        *(Beads, BlackHoles, Cells, Emitter, Folder, Gallery, GaussianTexture),
+        *(ImageSet, Phantoms, PointSource, Stars),
+    )
 }
 
 

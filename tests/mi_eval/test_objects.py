@@ -11,7 +11,7 @@ from mi_eval.objects import OBJECT_KINDS, BlackHoles, GaussianTexture, ImageSet,
 from mi_eval.objects.sets import IMAGE_SETS, LABELLED_SETS
 
 SHAPE = (3, 20, 24)
-OPTIONS = {"images": {"name": "coins"}}
+OPTIONS = {"images": {"name": "coins"}, "gallery": {"name": "faces", "count": 12, "shift_px": 0}}
 
 
 @pytest.fixture
