@@ -1,7 +1,7 @@
 """Designs against known optima: water-filling for a free kernel, an independent multistart for a passive mask.
 
     python scripts/study_design_waterfilling.py [--objective spectral|density|infonce] [--quick] [--no-audit]
-        [--json FILE]
+        [--audit-frames] [--json FILE]
 
 Kernels: circular convolution with a real kernel of free sign and fixed power, Gaussian objects of known spectrum, white
 noise. The optimum is exact (water-filling). Reported for each read noise and seed: share of the optimum reached, CPU
@@ -12,6 +12,9 @@ on an objective and a gradient written here in numpy, maximises the same informa
 
 With the objectives density and infonce, kernels of 8 x 8 pixels alone (infonce in patches of 4 x 4: its cap of
 log2 1024 = 10 bits a patch lies below the information of all but the noisiest).
+
+With --audit-frames only this: how far audits of one design of 16 x 16 pixels lie from its closed form, by the number of
+frames; audit seeds 100, 101, 102.
 
 Seeds are fixed: 0, 1, 2.
 """
@@ -81,6 +84,20 @@ def kernel_case(
         found["closed_form"] = audited.closed_form_bits_per_pixel
         found["audit_error"] = audited.value - audited.closed_form_bits_per_pixel
     return found
+
+
+def audits_by_frames(counts: tuple[int, ...] = (500, 1000, 2000, 4000)) -> None:
+    """Audits of a design of 16 x 16 pixels at 2 e-, against the closed form."""
+    problem = kernel_problem(16, 2.0)
+    design = optimise(problem, OptimiserSettings(steps=300, restarts=1, seed=0)).after
+    exact = closed_form_bits(design, problem, 16)
+    print("frames  audit - closed form, three seeds  standard error  standard error x root of the pixels  CPU s of one")
+    for frames in counts:
+        audits = [audit_design(design, problem, AuditSettings(frames, 16, 100 + seed)) for seed in SEEDS]
+        std = float(np.mean([audit.std for audit in audits]))
+        errors = ", ".join(f"{audit.value - exact:+.4f}" for audit in audits)
+        seconds = np.mean([audit.cpu_seconds for audit in audits])
+        print(f"{frames:6d}  {errors}  {std:.4f}  {std * np.sqrt(frames * 256):.2f}  {seconds:.1f}", flush=True)
 
 
 def mask_problem(light_e: float) -> DesignProblem:
@@ -154,7 +171,11 @@ def main() -> None:
     parser.add_argument("--objective", choices=list(KERNEL_SETTINGS), default="spectral")
     parser.add_argument("--no-audit", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--audit-frames", action="store_true", help="audits by the number of frames, nothing else")
     options = parser.parse_args()
+    if options.audit_frames:
+        audits_by_frames()
+        return
     seeds = SEEDS[:1] if options.quick else SEEDS
     kernels, masks = [], []
     print(

@@ -1,6 +1,7 @@
 """The density objective: its gradients, its honesty, and what it must not hide."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,23 @@ from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.design import DesignProblem, optimise, water_filling
 from mi_eval.design.ascent import ascend, begin
 from mi_eval.design.audit import Audit, closed_form_bits
+from mi_eval.design.config import load_config
 from mi_eval.design.context import psf_side_px
 from mi_eval.design.determinism import deterministic_torch
 from mi_eval.design.objectives import make_objective
 from mi_eval.design.optimise import OptimiserSettings
 from mi_eval.objects import make_prior
-from mi_eval.systems import CircularKernel, CodedAperture, ColourMosaic, Interferometer, LedArray, SystemDesign
+from mi_eval.systems import (
+    CircularKernel,
+    CodedAperture,
+    ColourMosaic,
+    Interferometer,
+    LedArray,
+    SystemDesign,
+    make_system,
+)
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples" / "design"
 SENSOR = NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=2.0, offset_dn=100.0, bit_depth=12)
 GAUSSIAN = NoiseModel.from_parameters(kind="gaussian", system_gain_dn_per_e=1.0, read_noise_e=2.0)
 CELLS = make_prior("cells", {"radius_px": 3.0})
@@ -202,6 +213,18 @@ def test_widths_of_point_spread_functions():
         integration_s=1.0,
     )
     assert psf_side_px(SystemDesign.of(array, array.start("conventional", np.random.default_rng(0)))) is None
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_examples_see_their_point_spread_function(path):
+    """Every example of a full covariance starts with patches that hold what its conventional optics spread."""
+    document = load_config(path).document
+    system = make_system(document.system.name, document.system.rest())
+    side = psf_side_px(SystemDesign.of(system, system.start("conventional", np.random.default_rng(0))))
+    if document.optimiser.objective == "spectral":
+        assert system.transfer(system.start("conventional", np.random.default_rng(0))) is not None
+    elif side is not None:
+        assert side <= system.patch_size(document.optimiser.patch_size)
 
 
 def test_what_a_density_cannot_use_is_refused():
