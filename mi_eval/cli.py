@@ -8,6 +8,7 @@ from calibrate.plumbing.command_line import SETTINGS
 from mi_eval import __version__
 from mi_eval.commands.compare import compare
 from mi_eval.commands.design import design
+from mi_eval.commands.downstream import downstream
 from mi_eval.commands.edge import edge
 from mi_eval.commands.score import score
 from mi_eval.commands.sweep import sweep
@@ -20,7 +21,7 @@ def main() -> None:
     """Information in raw camera frames, in bits per pixel."""
 
 
-for _command in (compare, design, edge, score, sweep, truth):
+for _command in (compare, design, downstream, edge, score, sweep, truth):
     main.add_command(_command)
 
 

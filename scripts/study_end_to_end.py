@@ -53,6 +53,8 @@ def score_of(problem: Any, design: Any, decoder: Any, seed: int, trained: Any) -
 
 def imports_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
     """What a process holds before it does anything: the packages, and a first step of a tiny network."""
+    import mi_eval.design.optimise
+    import mi_eval.downstream.evaluate  # noqa: F401
     from mi_eval.downstream.end_to_end import peak_memory_mb
     from mi_eval.downstream.unet import make_network
     from mi_eval.torch_extra import torch

@@ -166,8 +166,8 @@ class DesignConfig:
         return None if self.document.start is None else SystemDesign.load(self.folder / self.document.start)
 
 
-def load_config(path: str | Path) -> DesignConfig:
-    """Read CONFIG.yaml.
+def load_config(path: str | Path, model: type[DesignDocument] = DesignDocument) -> DesignConfig:
+    """Read CONFIG.yaml; ``model`` may declare more sections.
 
     Raises
     ------
@@ -185,13 +185,13 @@ def load_config(path: str | Path) -> DesignConfig:
         first = str(error).strip().splitlines()[0]
         raise PhotonbitsError(f"not readable as YAML: {first}", where=path) from error
     if not isinstance(content, dict):
-        raise PhotonbitsError("no mapping of keys", where=path, legal=", ".join(DesignDocument.model_fields))
+        raise PhotonbitsError("no mapping of keys", where=path, legal=", ".join(model.model_fields))
     try:
-        document = DesignDocument.model_validate(content)
+        document = model.model_validate(content)
     except ValidationError as error:
         entry = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
         key = ".".join(str(part) for part in entry["loc"] if part not in ("NoiseEntry", "str"))
         what = "an unknown key" if entry["type"] == "extra_forbidden" else entry["msg"]
-        legal = ", ".join(DesignDocument.model_fields) if len(entry["loc"]) == 1 else None
+        legal = ", ".join(model.model_fields) if len(entry["loc"]) == 1 else None
         raise PhotonbitsError(f"{key}: {what}", where=path, legal=legal) from error
     return DesignConfig(document, path.parent)

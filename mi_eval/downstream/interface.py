@@ -29,6 +29,8 @@ class Metric:
     summary : {"mean", "share", "root_mean", "decibel"}
         How the numbers of frames x make the figure: their mean m; m of zeros and ones; :math:`\sqrt{m}` (x are
         squared errors); :math:`-10 \log_{10} m` (x are squared errors over the squared range).
+    ranked : bool
+        Whether designs are ranked by it; bounds and checks are not results.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Metric:
     meaning: str
     larger_is_better: bool
     summary: Literal["mean", "share", "root_mean", "decibel"] = "mean"
+    ranked: bool = True
 
     def value(self, per_frame: FloatArray) -> float:
         """The figure of these frames."""

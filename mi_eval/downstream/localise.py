@@ -15,10 +15,16 @@ from mi_eval.objects.points import PointSource
 from mi_eval.torch_extra import Tensor, torch
 
 RMSE = Metric("rmse_px", "px", "root mean squared error of a coordinate, object pixels", False, "root_mean")
-BOUND = Metric("bound_px", "px", "its Cramer-Rao bound, root mean square over test frames", False, "root_mean")
+BOUND = Metric(
+    "bound_px", "px", "its Cramer-Rao bound, root mean square over test frames", False, "root_mean", ranked=False
+)
 FLUX = Metric("flux_rmse", "1", "root mean squared error of the flux over the true flux", False, "root_mean")
-FLUX_BOUND = Metric("flux_bound", "1", "its Cramer-Rao bound, root mean square over test frames", False, "root_mean")
-PLANE = Metric("plane_accuracy", "1", "share of test frames whose source was put in its own plane", True, "share")
+FLUX_BOUND = Metric(
+    "flux_bound", "1", "its Cramer-Rao bound, root mean square over test frames", False, "root_mean", ranked=False
+)
+PLANE = Metric(
+    "plane_accuracy", "1", "share of test frames whose source was put in its own plane", True, "share", ranked=False
+)
 
 _CHUNK = 256
 _LONGEST_STEP_PX = 0.5

@@ -1,0 +1,102 @@
+"""mi-eval downstream: whether designs with more information give better results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
+
+if TYPE_CHECKING:
+    from mi_eval.systems import SystemDesign
+
+_FEWEST_DESIGNS = 5
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("designs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
+@click.option("--json", "as_json", is_flag=True, help="The content of downstream.json as one JSON object on stdout.")
+@click.option("--deterministic", is_flag=True, help="Leave out timings: the same bytes every time.")
+@click.option("--force", is_flag=True, help="Replace existing results.")
+@command_options
+def downstream(
+    config: Path, designs: tuple[Path, ...], output: Path, as_json: bool, deterministic: bool, force: bool
+) -> None:
+    """Test whether those of the saved DESIGNS that carry more information give better results.
+
+    CONFIG (YAML) is that of a design with a section `downstream`: decoders, frames and seeds. Every design (npz of
+    mi-eval design; 5 or more) is audited, and every decoder trained and tested on it, with the same objects for all.
+    DIR gets downstream.json and report.html: how many pairs of designs are ordered alike, and the rank correlation.
+    """
+    import json
+
+    from calibrate.plumbing.atomic import atomic_outputs
+    from calibrate.plumbing.progress import track
+    from mi_eval.design import audit_design
+    from mi_eval.downstream import evaluate_designs, rank_designs
+    from mi_eval.downstream.config import load_downstream_config
+    from mi_eval.report.downstream_page import render_downstream_report
+
+    loaded = load_downstream_config(config)
+    output.mkdir(parents=True, exist_ok=True)
+    places = tuple(output / name for name in ("report.html", "downstream.json"))
+    check_outputs(places, overwrite=force)
+    problem, decoders, settings = loaded.design.problem(), loaded.decoders(), loaded.settings()
+    named = _load(designs)
+    audits = {n: audit_design(d, problem, loaded.design.audit()) for n, d in track(list(named.items()), "Auditing")}
+    evaluations = [evaluate_designs(named, problem, decoder, settings) for decoder in decoders]
+    rankings = [rank_designs(audits, e, metric.name) for e in evaluations for metric in e.metrics if metric.ranked]
+    timed = not deterministic
+    content: dict[str, Any] = {
+        "schema": "photonbits/downstream-result",
+        "schema_version": 1,
+        "objects": {**problem.objects.to_dict(), "description": problem.objects.describe()},
+        "audits": {name: audit.to_dict(timed=timed) for name, audit in audits.items()},
+        "evaluations": [evaluation.to_dict(timed=timed) for evaluation in evaluations],
+        "rankings": [{"decoder": r.title, **r.to_dict()} for r in rankings],
+    }
+    title = f"{problem.system.title}: information and results"
+    facts = [("Objects", problem.objects.describe()), ("System", problem.system.title)]
+    with atomic_outputs(places, overwrite=force) as (page, text):
+        rendered = render_downstream_report(rankings, evaluations, title=title, facts=facts, timed=timed)
+        page.write_text(rendered, encoding="utf-8")
+        text.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    if as_json:
+        print_json(content)
+    else:
+        click.echo(_summary(content))
+    for path in places:
+        note(f"Wrote {path}")
+
+
+def _load(paths: Sequence[Path]) -> dict[str, SystemDesign]:
+    """Designs by the shortest name that tells them apart: file, or folder and file."""
+    from calibrate import PhotonbitsError
+    from mi_eval.systems import SystemDesign
+
+    if len(paths) < _FEWEST_DESIGNS:
+        raise PhotonbitsError(f"{len(paths)} designs", legal=f"{_FEWEST_DESIGNS} or more")
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [f"{path.parent.name}/{path.stem}" for path in paths]
+    if len(set(names)) < len(names):
+        raise PhotonbitsError("designs of one name", legal="files that differ in name or folder")
+    return {name: SystemDesign.load(path) for name, path in zip(names, paths, strict=True)}
+
+
+def _summary(content: dict[str, Any]) -> str:
+    """The rankings in words, for people."""
+    from calibrate.plumbing.tables import format_table
+
+    rows = []
+    for entry in content["rankings"]:
+        pairs, (low, high) = entry["pairs"]["significant_information"], entry["spearman"]["ci95"]
+        alike = f"{pairs['ordered_alike']} of {pairs['pairs']}"
+        rows.append(
+            [entry["decoder"], entry["metric"], alike, f"{entry['spearman']['value']:.2f}", f"{low:.2f} to {high:.2f}"]
+        )
+    return format_table(["decoder", "metric", "pairs alike", "rank correlation", "95 % interval"], rows, align="llrrr")

@@ -1,0 +1,80 @@
+"""mi-eval downstream: outputs, and errors in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from page_check import checked
+
+from calibrate import PhotonbitsError
+from mi_eval.cli import main
+from mi_eval.downstream.config import load_downstream_config, make_decoder
+from mi_eval.systems import CodedAperture, SystemDesign
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "downstream.yaml"
+SMALL = """
+system: {name: coded_aperture, shape: [12, 12], mask_shape: [3, 3]}
+objects: {kind: images, name: coins, shrink: 2}
+noise: {system_gain_dn_per_e: 0.5, read_noise_e: 2.0, offset_dn: 100, bit_depth: 12}
+light: {mean_light_e: 300}
+audit: {frames: 40, patch_size: 2}
+downstream:
+  decoders: [{name: wiener, ssim: false}]
+  training_frames: 60
+  validation_frames: 20
+  test_frames: 60
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "config.yaml").write_text(SMALL)
+    system = CodedAperture((12, 12), (3, 3))
+    for seed in range(5):
+        mask = system.start("random", np.random.default_rng(seed))
+        (tmp_path / f"{seed}").mkdir()
+        SystemDesign.of(system, mask).save(tmp_path / f"{seed}" / "design.npz")
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["downstream", *map(str, arguments)])
+
+
+def test_a_run_writes_numbers_and_report(folder):
+    designs = sorted(folder.glob("*/design.npz"))
+    done = run(folder / "config.yaml", *designs, "-o", folder / "out", "--deterministic", "--json")
+    assert done.exit_code == 0, done.stderr
+    content = json.loads((folder / "out" / "downstream.json").read_text())
+    assert json.loads(done.stdout) == content
+    assert list(content["audits"]) == [f"{seed}/design" for seed in range(5)]
+    (ranking,) = content["rankings"]
+    assert ranking["metric"] == "psnr_db" and ranking["pairs"]["all"] == 10
+    assert "cpu_seconds" not in json.dumps(content)
+    checked((folder / "out" / "report.html").read_text())
+    again = run(folder / "config.yaml", *designs, "-o", folder / "out")
+    assert again.exit_code == 1 and "--force" in again.stderr
+
+
+def test_errors_say_what_to_do(folder):
+    few = run(folder / "config.yaml", folder / "0" / "design.npz", "-o", folder / "few")
+    assert few.exit_code == 1 and "5 or more" in few.stderr and few.stdout == ""
+    (folder / "bad.yaml").write_text(SMALL.replace("ssim: false", "sssim: false"))
+    designs = sorted(folder.glob("*/design.npz"))
+    bad = run(folder / "bad.yaml", *designs, "-o", folder / "bad")
+    assert bad.exit_code == 1 and "no field of decoder wiener" in bad.stderr
+    (folder / "none.yaml").write_text(SMALL.replace("audit: {frames: 40, patch_size: 2}", "audit: null"))
+    assert run(folder / "none.yaml", *designs, "-o", folder / "none").exit_code == 1
+    with pytest.raises(PhotonbitsError, match="float"):
+        make_decoder("unet", {"learning_rate": "fast"})
+    with pytest.raises(PhotonbitsError, match="int"):
+        make_decoder("unet", {"channels": True})
+
+
+def test_the_example_is_read():
+    loaded = load_downstream_config(EXAMPLE)
+    assert [decoder.name for decoder in loaded.decoders()] == ["wiener", "unet"]
+    assert loaded.settings().seeds == (0, 1)
+    assert loaded.design.problem().mean_light_e == 300
