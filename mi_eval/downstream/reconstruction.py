@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from calibrate import PhotonbitsError
 from mi_eval.design.audit import Simulation
 from mi_eval.design.problem import DesignProblem
 from mi_eval.downstream.interface import Decoder, Examples, FloatArray, Metric, Setting
+from mi_eval.objects.prior import ObjectPrior, Shape
 
 _RANGE_SEED = 20_033
 _RANGE_OBJECTS = 512
@@ -51,21 +53,14 @@ class Reconstruction(Decoder):
 
     def targets(self, seen: Simulation, setting: Setting) -> FloatArray:
         """Objects in units of the prior, (n, planes, height, width), cropped to the middle that the frame shows."""
-        return self._targets(seen.objects, setting.problem)
+        return _targets(seen.objects / setting.problem.scale, setting.design.system.frame_shape, self.planes)
 
     def target_range(self, problem: DesignProblem) -> float:
         """Largest less smallest value in the targets of 512 objects, always the same ones."""
-        objects = problem.draw(_RANGE_OBJECTS, np.random.default_rng(_RANGE_SEED)).numpy()
-        reach = float(np.ptp(self._targets(objects, problem)))
+        reach = _population_range(problem.objects, problem.system.object_shape, problem.system.frame_shape, self.planes)
         if not reach > 0:
             raise PhotonbitsError("targets that are all alike", where=self.name, legal="objects that differ")
         return reach
-
-    def _targets(self, objects: FloatArray, problem: DesignProblem) -> FloatArray:
-        values = objects / problem.scale
-        if self.planes == "sum":
-            values = values.sum(axis=1, keepdims=True)
-        return np.ascontiguousarray(_middle(values, problem.system.frame_shape))
 
     def score(self, decoded: FloatArray, examples: Examples, setting: Setting) -> dict[str, FloatArray]:
         """Mean squared error over squared range, and structural similarity."""
@@ -74,6 +69,19 @@ class Reconstruction(Decoder):
         if self.ssim:
             found[SSIM.name] = structural_similarity(decoded, examples.targets, examples.target_range)
         return found
+
+
+def _targets(values: FloatArray, shape: tuple[int, int], planes: str) -> FloatArray:
+    """Targets from objects in units of their prior."""
+    if planes == "sum":
+        values = values.sum(axis=1, keepdims=True)
+    return np.ascontiguousarray(_middle(values, shape))
+
+
+@lru_cache(maxsize=64)
+def _population_range(objects: ObjectPrior, shape: Shape, frame_shape: tuple[int, int], planes: str) -> float:
+    values = objects.sample(_RANGE_OBJECTS, shape, np.random.default_rng(_RANGE_SEED))
+    return float(np.ptp(_targets(values, frame_shape, planes)))
 
 
 def structural_similarity(decoded: FloatArray, targets: FloatArray, target_range: float) -> FloatArray:
