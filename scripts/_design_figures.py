@@ -66,7 +66,7 @@ def _tiles(images: Sequence[Any], titles: Sequence[str], columns: int, *, bar: b
 
 def objects_figure(study: Study, light: float) -> Figure:
     """Some objects of the population, planes added up."""
-    problem = study.problem(light)
+    problem = study.seen_at(light)
     objects = problem.draw(_SHOWN, np.random.default_rng(7)).numpy().sum(axis=1)
     return _tiles(list(objects), [""] * _SHOWN, 8)
 
@@ -88,7 +88,7 @@ def optics_figure(designs: Sequence[StudiedDesign]) -> Figure:
 def frames_figure(study: Study, light: float, designs: Sequence[StudiedDesign]) -> Figure:
     """Raw frames of the same two objects through each example."""
     chosen = _examples(designs)
-    seen = [simulate(item.design, study.problem(light), 2, 7) for item in chosen]
+    seen = [simulate(item.design, study.seen_at(light), 2, 7) for item in chosen]
     images = [one.frames[i] for i in range(2) for one in seen]
     titles = [item.label for item in chosen] + [""] * len(chosen)
     return _tiles(images, titles, len(chosen))

@@ -75,7 +75,7 @@ def evaluated(
     study: Study, light: float, designs: Sequence[StudiedDesign], downstream: Downstream, folder: Path
 ) -> Evaluation:
     """One decoder on every design, each design kept in the folder once it is done."""
-    problem = study.problem(light)
+    problem = study.seen_at(light)
     outcomes = []
     one: Evaluation | None = None
     for item in designs:

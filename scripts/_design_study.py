@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from calibrate.plumbing.atomic import write_bytes_atomically
-from mi_eval.design import DesignProblem, audit_design, optimise
+from mi_eval.design import DesignProblem, audit_design, enumerated_information, optimise
 from mi_eval.design.audit import Audit, AuditSettings
 from mi_eval.design.determinism import deterministic_torch
 from mi_eval.design.optimise import OptimiserSettings, run_digest
@@ -57,6 +57,11 @@ class Study:
         The first is the main one, which gets all designs; the others get ``fewer``.
     others : callable, optional
         Problem to designs by name that are neither of these: rules of thumb from the field.
+    seen : callable, optional
+        Light level to the problem that audits and decoders see, where it is finer than the one that is optimised: the
+        same parameters and frames, other objects.
+    exact : bool
+        Measure by `enumerated_information` instead of an audit by density models, with the audit's frames and seed.
     """
 
     name: str
@@ -69,6 +74,12 @@ class Study:
     plan: Plan = field(default_factory=Plan)
     fewer: Plan = field(default_factory=lambda: Plan(seeds=3, stopped=(6,)))
     others: Callable[[DesignProblem], dict[str, SystemDesign]] | None = None
+    seen: Callable[[float], DesignProblem] | None = None
+    exact: bool = False
+
+    def seen_at(self, light: float) -> DesignProblem:
+        """The problem that audits and decoders see."""
+        return (self.seen or self.problem)(light)
 
     def plan_at(self, light: float) -> Plan:
         """The plan of a light level."""
@@ -117,25 +128,45 @@ def collect_designs(study: Study, light: float, folder: Path) -> list[StudiedDes
         # An ascent that is stopped early begins at random: from the conventional design it would hardly leave it.
         start = _start(system, "random", seed) if kind == "stopped early" else None
         out.append(_designed(kind, seed, problem, settings, start, folder))
-    return out
+    seen = study.seen_at(light).system
+    return [replace(item, design=SystemDesign(seen, item.design.parameters)) for item in out]
 
 
 def audited(study: Study, light: float, designs: Sequence[StudiedDesign], folder: Path) -> list[dict[str, Any]]:
     """The audit of every design, `Audit.to_dict` with label, kind and seed; the same new objects for all."""
-    problem = study.problem(light)
+    problem = study.seen_at(light)
     out = []
     for item in designs:
-        key = digest(run_digest(problem, OptimiserSettings(), item.design), asdict(study.audit))
+        exact = ["exact"] if study.exact else []
+        key = digest(run_digest(problem, OptimiserSettings(), item.design), asdict(study.audit), *exact)
 
         def measure(item: StudiedDesign = item) -> dict[str, Any]:
-            audit: Audit = audit_design(item.design, problem, study.audit)
-            return audit.to_dict()
+            return _exact(item.design, problem, study.audit) if study.exact else _by_density(item, problem, study.audit)
 
         entry = kept(folder / f"audit_{key}.json", measure)
         entry.update(label=item.label, kind=item.kind, seed=item.seed, light=light)
         print(f"{light:>8g}  {item.label:<18}{entry['value']:>9.4f} +- {entry['std']:.4f} bit/px", flush=True)
         out.append(entry)
     return out
+
+
+def _by_density(item: StudiedDesign, problem: DesignProblem, settings: AuditSettings) -> dict[str, Any]:
+    audit: Audit = audit_design(item.design, problem, settings)
+    return audit.to_dict()
+
+
+def _exact(design: SystemDesign, problem: DesignProblem, settings: AuditSettings) -> dict[str, Any]:
+    """What `Audit.to_dict` and the exact information have in common, and the bits of a frame."""
+    began = time.process_time()
+    found = enumerated_information(design, problem, frames=settings.frames, seed=settings.seed)
+    value, std = found.bits_per_pixel
+    return {
+        **asdict(found),
+        "value": value,
+        "std": std,
+        "undecided_bits_per_pixel": [0.0, 0.0],
+        "cpu_seconds": time.process_time() - began,
+    }
 
 
 def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mi_eval.downstream.ranking import Ranking, rank_designs
     from mi_eval.downstream.result import Evaluation
     from mi_eval.downstream.unet import UNet
+    from mi_eval.downstream.whole_frame import WholeFrame
     from mi_eval.downstream.wiener import Wiener
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Setting",
     "Trained",
     "UNet",
+    "WholeFrame",
     "Wiener",
     "evaluate_designs",
     "rank_designs",
@@ -55,6 +57,7 @@ __getattr__, __dir__ = lazy_exports(
         "Setting": "mi_eval.downstream.interface",
         "Trained": "mi_eval.downstream.interface",
         "UNet": "mi_eval.downstream.unet",
+        "WholeFrame": "mi_eval.downstream.whole_frame",
         "Wiener": "mi_eval.downstream.wiener",
         "evaluate_designs": "mi_eval.downstream.evaluate",
         "rank_designs": "mi_eval.downstream.ranking",

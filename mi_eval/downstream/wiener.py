@@ -186,7 +186,7 @@ def _window(training: Examples, validation: Examples, setting: Setting, radius: 
         for column in range(period):
             x, t = _rows(*pairs[0], row, column, period, rng)
             x_new, t_new = _rows(*pairs[1], row, column, period, rng)
-            weights[row, column], ridge = _ridge(x, t, x_new, t_new)
+            weights[row, column], ridge = ridge_weights(x, t, x_new, t_new)
             ridges.append(ridge)
     return _Window(weights, mean_frame, mean_target, radius, tuple(ridges))
 
@@ -203,7 +203,7 @@ def _rows(
     return own[frame, down, right].reshape(chosen.size, -1), own_targets[frame, :, down, right]
 
 
-def _ridge(x: FloatArray, t: FloatArray, x_new: FloatArray, t_new: FloatArray) -> tuple[FloatArray, float]:
+def ridge_weights(x: FloatArray, t: FloatArray, x_new: FloatArray, t_new: FloatArray) -> tuple[FloatArray, float]:
     """Weights of the ridge that is best on new rows, and that ridge over the mean eigenvalue."""
     values, vectors = np.linalg.eigh(x.T @ x / len(x))
     values = np.maximum(values, 0.0)

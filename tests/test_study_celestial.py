@@ -1,0 +1,59 @@
+"""The study of telescope arrays runs from sources to figures, and its plans keep the array's limits."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("skimage")
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """scripts/study_celestial.py, loaded and not run."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    spec = importlib.util.spec_from_file_location("study_celestial", SCRIPTS / "study_celestial.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "study_celestial", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("objects", ["rings", "stars"])
+def test_plans_keep_the_limits_of_the_array(study: ModuleType, objects: str) -> None:
+    problem = study.problem_of(objects)(1.0)
+    limits = {limit.name: limit.value for limit in problem.system.limits()}
+    plans = study.plans_in_use(problem)
+    assert len(plans) == 3
+    for design in plans.values():
+        used = problem.system.usage(design.tensors())
+        assert all(used[name] <= most * (1 + 1e-6) for name, most in limits.items())
+    assert problem.system.usage(plans["circle"].tensors())["largest_baseline"] == pytest.approx(study.EARTH_M)
+
+
+def test_the_quick_study(study: ModuleType, tmp_path: Path) -> None:
+    arguments = [
+        "--objects",
+        "stars",
+        "--quick",
+        "--folder",
+        str(tmp_path / "kept"),
+        "--json",
+        str(tmp_path / "a.json"),
+    ]
+    levels = study.run([*arguments, "--figures", str(tmp_path / "figures")])
+    names = [item.label for item in levels[0].designs]
+    assert names == ["conventional", "random 0", "circle", "grid", "half of a Y", "designed 0"]
+    found = json.loads((tmp_path / "a.json").read_text())["levels"][0]
+    bits = {entry["label"]: entry["value"] for entry in found["audits"]}
+    assert bits["designed 0"] > bits["half of a Y"] + 0.2
+    assert len(list((tmp_path / "figures").glob("celestial_stars_*.png"))) >= 5
