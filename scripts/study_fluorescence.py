@@ -3,8 +3,8 @@
     python scripts/study_fluorescence.py [--quick] [--folder DIR] [--json FILE] [--figures DIR]
 
 One emitter in each frame of 10 x 10 pixels, anywhere in a depth of 1.6 um and within half a pixel of the middle (frames
-are cut round the brightest pixel). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
-masks. Light is the number of photons that the emitter sends to the sensor.
+One emitter in each frame of 10 x 10 pixels, anywhere in a depth of 1.6 um and within half a pixel of the middle (cut
+round the brightest pixel). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
 
 Information is exact: the population is finite, and `enumerated_information` needs no density model. The optimiser sees
 9 depths, audits and the decoder 21. The decoder is the posterior mean, the same for every design.
@@ -14,15 +14,19 @@ Seeds are fixed: designed and random 0 to 9 (0 to 2 at the other levels), stoppe
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from _design_results import Downstream, main
-from _design_study import Plan, Study
+from _design_results import Downstream, Level, main
+from _design_study import Plan, StudiedDesign, Study
 from _localise import PosteriorMean, cramer_rao_nm
 from calibrate import NoiseModel
+from calibrate.plumbing import figures as style
 from mi_eval.design import DesignProblem
 from mi_eval.design.audit import AuditSettings
 from mi_eval.design.optimise import OptimiserSettings
@@ -35,6 +39,7 @@ PHOTONS = (300.0, 100.0, 1000.0)
 DEPTH_UM = 0.8  # above and below focus
 BACKGROUND = 0.005  # of the emitter's light, in every pixel
 SIDE, MARGIN = 18, 4
+SHOWN_UM = (-0.8, -0.4, 0.0, 0.4, 0.8)
 
 
 def problem_of(depths: int, steps_per_px: int = 8) -> Callable[[float], DesignProblem]:
@@ -111,5 +116,66 @@ def quick() -> tuple[Study, Sequence[Downstream]]:
     return small, (Downstream(PosteriorMean(), EvaluationSettings(8, 8, 400), ("error_nm",)),)
 
 
+def spreads_figure(designs: Sequence[StudiedDesign]) -> Figure:
+    """Point-spread functions in depth of the clear pupil, a cylindrical lens and a designed mask."""
+    chosen = shown_designs(designs)[:3]
+    with style.figure_style():
+        figure = style.new_figure(330, 640)
+        axes = figure.subplots(len(chosen), len(SHOWN_UM))
+        for row, item in zip(axes, chosen, strict=True):
+            system = item.design.system
+            assert isinstance(system, PhaseMask)
+            with torch.no_grad():
+                spreads = replace(system, depths_um=SHOWN_UM).psf(item.design.tensors()).numpy()
+            for place, spread, depth in zip(row, spreads, SHOWN_UM, strict=True):
+                middle = np.roll(spread, (SIDE // 2, SIDE // 2), axis=(0, 1))[MARGIN:-MARGIN, MARGIN:-MARGIN]
+                place.imshow(middle, cmap="gray")
+                place.set_xticks([])
+                place.set_yticks([])
+                if item is chosen[0]:
+                    place.set_title(f"{1000 * depth:g} nm", fontsize=9)
+            row[0].set_ylabel(item.label.split(",")[0], fontsize=9)
+    return figure
+
+
+def shown_designs(designs: Sequence[StudiedDesign]) -> list[StudiedDesign]:
+    """Clear pupil, cylindrical lens, and the first designed and random masks."""
+    names = ("conventional", "cylindrical lens, 0.1 waves", "designed 0", "random 0")
+    return [item for name in names for item in designs if item.label == name]
+
+
+def bounds_table(level: Level, problem: DesignProblem) -> list[str]:
+    """Information, errors and Cramer-Rao bound side by side, as Markdown."""
+    bits = {entry["label"]: entry for entry in level.audits}
+    found = level.evaluations[0]
+    out = [
+        "| design | bits a frame | error, nm | in depth | across | bound in depth, nm: median, worst | across |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for item in shown_designs(level.designs):
+        bound = cramer_rao_nm(item.design, problem)
+        errors = [found.outcomes(m.name)[item.label].value for m in found.metrics]
+        across = float(np.median(np.hypot(bound[:, 1], bound[:, 2])))
+        entry = bits[item.label]
+        out.append(
+            f"| {item.label} | {entry['bits_per_frame']:.2f} | "
+            + " | ".join(f"{error:.0f}" for error in errors)
+            + f" | {np.median(bound[:, 0]):.0f}, {bound[:, 0].max():.0f} | {across:.0f} |"
+        )
+    return out
+
+
+def run(arguments: Sequence[str]) -> list[Level]:
+    """The common command line, and what only this study shows."""
+    levels = main(full, quick, __doc__.splitlines()[0], arguments)
+    study = (quick if "--quick" in arguments else full)()[0]
+    for level in levels:
+        print("\n".join(["", f"{level.light:g} photons", "", *bounds_table(level, study.seen_at(level.light))]))
+    if "--figures" in arguments:
+        folder = Path(arguments[list(arguments).index("--figures") + 1])
+        style.save_png(spreads_figure(levels[0].designs), folder / "fluorescence_spreads.png")
+    return levels
+
+
 if __name__ == "__main__":
-    main(full, quick, __doc__.splitlines()[0])
+    run(sys.argv[1:])
