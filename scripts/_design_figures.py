@@ -55,9 +55,13 @@ def _tiles(images: Sequence[Any], titles: Sequence[str], columns: int, *, bar: b
         for place in axes:
             place.set_axis_off()
         # Optics share one scale, so that they can be compared; frames and objects have each its own.
-        most = max(float(np.max(image)) for image in images) if bar else None
+        most = max(float(np.nanmax(np.abs(image))) for image in images) if bar else None
+        signed = most is not None and min(float(np.nanmin(image)) for image in images) < 0
+        scale: dict[str, Any] = {"cmap": "gray"}
+        if most is not None:
+            scale = {"cmap": "RdBu_r" if signed else "viridis", "vmin": -most if signed else 0, "vmax": most}
         for place, image, title in zip(axes, images, titles, strict=False):
-            shown = place.imshow(image, cmap="viridis", vmin=0, vmax=most) if bar else place.imshow(image, cmap="gray")
+            shown = place.imshow(image, **scale)
             place.set_title(title, fontsize=9)
         if bar:
             figure.colorbar(shown, ax=list(axes), shrink=0.8)
@@ -120,7 +124,11 @@ def ranking_figure(level: Level) -> Figure:
                 )
             unit = "" if ranking.metric.unit == "1" else f" ({ranking.metric.unit})"
             axes.set_xlabel("audited information (bit/px)")
-            axes.set_ylabel(ranking.metric.name.removesuffix("_db").replace("_", " ") + unit)
+            axes.set_ylabel(ranking.metric.name.removesuffix("_db").removesuffix("_nm").replace("_", " ") + unit)
+            values = [r.value for r in ranking.results]
+            if min(values) > 0 and max(values) > 4 * min(values):
+                axes.set_yscale("log")
+                style.plain_log_axis(axes.yaxis)
             axes.set_title(ranking.title, fontsize=9)
         panels[0].legend(loc="best", fontsize=8)
     return figure

@@ -54,7 +54,7 @@ class Study:
     problem : callable
         Light level (a number in the unit of ``light_unit``) to `DesignProblem`.
     lights : tuple of float
-        The first is the main one, which gets all designs; the others get ``fewer``.
+        The first is the main one; it and the next ``thorough - 1`` get all designs, the others ``fewer``.
     others : callable, optional
         Problem to designs by name that are neither of these: rules of thumb from the field.
     seen : callable, optional
@@ -62,6 +62,8 @@ class Study:
         same parameters and frames, other objects.
     exact : bool
         Measure by `enumerated_information` instead of an audit by density models, with the audit's frames and seed.
+    thorough : int
+        How many levels get all designs.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Study:
     others: Callable[[DesignProblem], dict[str, SystemDesign]] | None = None
     seen: Callable[[float], DesignProblem] | None = None
     exact: bool = False
+    thorough: int = 1
 
     def seen_at(self, light: float) -> DesignProblem:
         """The problem that audits and decoders see."""
@@ -83,7 +86,7 @@ class Study:
 
     def plan_at(self, light: float) -> Plan:
         """The plan of a light level."""
-        return self.plan if light == self.lights[0] else self.fewer
+        return self.plan if light in self.lights[: self.thorough] else self.fewer
 
 
 @dataclass(frozen=True)

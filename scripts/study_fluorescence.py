@@ -9,7 +9,8 @@ round the brightest pixel). A clear pupil shows an emitter above focus as it sho
 Information is exact: the population is finite, and `enumerated_information` needs no density model. The optimiser sees
 9 depths, audits and the decoder 21. The decoder is the posterior mean, the same for every design.
 
-Seeds are fixed: designed and random 0 to 9 (0 to 2 at the other levels), stopped early 100 to 102, audit 1.
+Seeds are fixed: designed and random 0 to 9 at 300 and 1000 photons (0 to 2 at 100), stopped early
+100 to 102, audit 1.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from mi_eval.objects import make_prior
 from mi_eval.systems import PhaseMask, SystemDesign
 from mi_eval.torch_extra import torch
 
-PHOTONS = (300.0, 100.0, 1000.0)
+PHOTONS = (300.0, 1000.0, 100.0)
 DEPTH_UM = 0.8  # above and below focus
 BACKGROUND = 0.005  # of the emitter's light, in every pixel
 SIDE, MARGIN = 18, 4
@@ -92,6 +93,7 @@ def full() -> tuple[Study, Sequence[Downstream]]:
         problem=problem_of(9),
         seen=problem_of(21),
         exact=True,
+        thorough=2,
         lights=PHOTONS,
         light_unit="photons",
         optimiser=OptimiserSettings(objective="full", patch_size=10, objects=1000, steps=60, restarts=1),
