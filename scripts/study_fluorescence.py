@@ -3,14 +3,14 @@
     python scripts/study_fluorescence.py [--quick] [--folder DIR] [--json FILE] [--figures DIR]
 
 One emitter in each frame of 10 x 10 pixels, anywhere in a depth of 1.6 um and within half a pixel of the middle (frames
-One emitter in each frame of 10 x 10 pixels, anywhere in a depth of 1.6 um and within half a pixel of the middle (cut
-round the brightest pixel). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
+are cut round the brightest pixel). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
+masks. Light is the number of photons that the emitter sends to the sensor.
 
 Information is exact: the population is finite, and `enumerated_information` needs no density model. The optimiser sees
 9 depths, audits and the decoder 21. The decoder is the posterior mean, the same for every design.
 
-Seeds are fixed: designed and random 0 to 9 at 300 and 1000 photons (0 to 2 at 100), stopped early
-100 to 102, audit 1.
+Seeds are fixed: designed and random 0 to 9 at 300 and 1000 photons (0 to 2 at 100), stopped early 100 to 102 (100),
+audit 1.
 """
 
 from __future__ import annotations

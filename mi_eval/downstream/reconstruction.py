@@ -13,6 +13,7 @@ from mi_eval.design.audit import Simulation
 from mi_eval.design.problem import DesignProblem
 from mi_eval.downstream.interface import Decoder, Examples, FloatArray, Metric, Setting
 from mi_eval.objects.prior import ObjectPrior, Shape
+from mi_eval.systems import ImagingSystem
 
 _RANGE_SEED = 20_033
 _RANGE_OBJECTS = 512
@@ -53,11 +54,16 @@ class Reconstruction(Decoder):
 
     def targets(self, seen: Simulation, setting: Setting) -> FloatArray:
         """Objects in units of the prior, (n, planes, height, width), cropped to the middle that the frame shows."""
-        return _targets(seen.objects / setting.problem.scale, setting.design.system.frame_shape, self.planes)
+        return _targets(seen.objects / setting.problem.scale, self.shown_shape(setting.design.system), self.planes)
+
+    def shown_shape(self, system: ImagingSystem) -> tuple[int, int]:
+        """Height and width of the middle of the object that is found: what the frame shows."""
+        return system.frame_shape
 
     def target_range(self, problem: DesignProblem) -> float:
         """Largest less smallest value in the targets of 512 objects, always the same ones."""
-        reach = _population_range(problem.objects, problem.system.object_shape, problem.system.frame_shape, self.planes)
+        shown = self.shown_shape(problem.system)
+        reach = _population_range(problem.objects, problem.system.object_shape, shown, self.planes)
         if not reach > 0:
             raise PhotonbitsError("targets that are all alike", where=self.name, legal="objects that differ")
         return reach

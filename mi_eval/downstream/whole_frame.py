@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from mi_eval.design.problem import DesignProblem
 from mi_eval.downstream.interface import Examples, FloatArray, Setting, Trained
 from mi_eval.downstream.reconstruction import Reconstruction
 from mi_eval.downstream.wiener import ridge_weights
+from mi_eval.systems import ImagingSystem
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,9 @@ class WholeFrame(Reconstruction):
     name: ClassVar[str] = "whole_frame"
     title: ClassVar[str] = "Linear reconstruction from the whole frame"
 
-    def _targets(self, objects: FloatArray, problem: DesignProblem) -> FloatArray:
-        values = objects / problem.scale
-        if self.planes == "sum":
-            values = values.sum(axis=1, keepdims=True)
-        return np.ascontiguousarray(values)
+    def shown_shape(self, system: ImagingSystem) -> tuple[int, int]:
+        """Of the whole object: pixels of the frame have no place on it."""
+        return system.object_shape[1:]
 
     def train(self, training: Examples, validation: Examples, setting: Setting, seed: int) -> Trained:
         """Regress on training frames, choose the ridge on validation frames."""
