@@ -3,7 +3,7 @@
     python scripts/study_fluorescence.py [--quick] [--folder DIR] [--json FILE] [--figures DIR]
 
 One emitter in each frame of 10 x 10 pixels, anywhere in a depth of 1.6 um and within half a pixel of the middle (frames
-are cut round the brightest pixel). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
+are cut round the brightest one). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
 masks. Light is the number of photons that the emitter sends to the sensor.
 
 Information is exact: the population is finite, and `enumerated_information` needs no density model. The optimiser sees
