@@ -19,16 +19,21 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from _design_results import Downstream, Level, main
-from _design_study import Plan, Study
+from _design_study import Plan, StudiedDesign, Study
 from calibrate import NoiseModel
+from calibrate.plumbing import figures as style
 from mi_eval.design import DesignProblem
 from mi_eval.design.audit import AuditSettings
 from mi_eval.design.optimise import OptimiserSettings
-from mi_eval.downstream import EvaluationSettings, WholeFrame
+from mi_eval.downstream import EvaluationSettings, Setting, WholeFrame
+from mi_eval.downstream.evaluate import examples
 from mi_eval.objects import make_prior
 from mi_eval.objects.prior import ObjectPrior
 from mi_eval.systems import Interferometer, SystemDesign
@@ -119,6 +124,55 @@ def quick(objects: str) -> tuple[Study, Sequence[Downstream]]:
     return small, (Downstream(WholeFrame(ssim=False), EvaluationSettings(300, 60, 100), ("psnr_db",)),)
 
 
+def plans_figure(designs: Sequence[StudiedDesign]) -> Figure:
+    """Telescopes on the disc, and the baselines that they make, both ways round."""
+    chosen = _shown(designs)
+    with style.figure_style():
+        figure = style.new_figure(360, 640)
+        axes = figure.subplots(2, len(chosen), sharex="row", sharey="row")
+        for (ground, baselines), item in zip(axes.T, chosen, strict=True):
+            system = item.design.system
+            assert isinstance(system, Interferometer)
+            place = item.design.tensors()["positions"]
+            uv = system.uv_of(place).reshape(-1, 2).numpy() / 1e9
+            ground.plot(*(place.numpy().T / 1e6), "o", color=style.BLUE, markersize=5)
+            baselines.plot(*np.concatenate([uv, -uv]).T, ".", color=style.ORANGE, markersize=4)
+            ground.set_title(item.label, fontsize=9)
+            for panel in (ground, baselines):
+                panel.set_aspect("equal")
+        axes[0, 0].set_ylabel("place (1000 km)", fontsize=9)
+        axes[1, 0].set_ylabel("v (10⁹ wavelengths)", fontsize=9)
+    return figure
+
+
+def skies_figure(level: Level, problem: DesignProblem) -> Figure:
+    """Five skies, and what the decoder makes of them through each array."""
+    chosen = _shown(level.designs)[:3]
+    rows: list[tuple[str, Any]] = []
+    for item in chosen:
+        setting = Setting(item.design, problem)
+        training, validation, test = examples(item.design, problem, WholeFrame(ssim=False), EvaluationSettings(), 1)
+        found = WholeFrame(ssim=False).train(training, validation, setting, 1).decode(test.frames[:5])
+        if not rows:
+            rows.append(("sky", test.targets[:5, 0]))
+        rows.append((item.label, found[:, 0]))
+    with style.figure_style():
+        figure = style.new_figure(480, 640)
+        axes = figure.subplots(len(rows), 5)
+        for places, (label, skies) in zip(axes, rows, strict=True):
+            for place, sky_map, true in zip(places, skies, rows[0][1], strict=True):
+                place.imshow(sky_map, cmap="magma", vmin=0, vmax=float(true.max()))
+                place.set_xticks([])
+                place.set_yticks([])
+            places[0].set_ylabel(label, fontsize=9)
+    return figure
+
+
+def _shown(designs: Sequence[StudiedDesign]) -> list[StudiedDesign]:
+    names = ("conventional", "random 0", "designed 0", "designed 1")
+    return [item for name in names for item in designs if item.label == name]
+
+
 def run(arguments: Sequence[str]) -> list[Level]:
     """Command line: ``--objects`` chooses the population, `_design_results.main` takes the rest."""
     rest, objects = list(arguments), "rings"
@@ -126,7 +180,12 @@ def run(arguments: Sequence[str]) -> list[Level]:
         at = rest.index("--objects")
         objects = rest[at + 1]
         del rest[at : at + 2]
-    return main(partial(full, objects), partial(quick, objects), __doc__.splitlines()[0], rest)
+    levels = main(partial(full, objects), partial(quick, objects), __doc__.splitlines()[0], rest)
+    if "--figures" in rest:
+        folder, study = Path(rest[rest.index("--figures") + 1]), (quick if "--quick" in rest else full)(objects)[0]
+        style.save_png(plans_figure(levels[0].designs), folder / f"{study.name}_plans.png")
+        style.save_png(skies_figure(levels[0], study.problem(levels[0].light)), folder / f"{study.name}_skies.png")
+    return levels
 
 
 if __name__ == "__main__":

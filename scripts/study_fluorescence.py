@@ -1,13 +1,14 @@
 """A mask in the pupil of a fluorescence microscope, for emitters in depth: information and localisation.
 
-    python scripts/study_fluorescence.py [--quick] [--folder DIR] [--json FILE] [--figures DIR]
+    python scripts/study_fluorescence.py [--quick] [--folder DIR] [--json FILE] [--figures DIR] [--density]
 
 One emitter in each frame of 10 x 10 pixels, anywhere in a depth of 1.6 um and within half a pixel of the middle (frames
 are cut round the brightest one). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
 masks. Light is the number of photons that the emitter sends to the sensor.
 
 Information is exact: the population is finite, and `enumerated_information` needs no density model. The optimiser sees
-9 depths, audits and the decoder 21. The decoder is the posterior mean, the same for every design.
+9 depths, audits and the decoder 21. The decoder is the posterior mean, the same for every design. `--density` adds what
+an audit by density models would have said.
 
 Seeds are fixed: designed and random 0 to 9 at 300 and 1000 photons (0 to 2 at 100), stopped early 100 to 102 (100),
 audit 1.
@@ -28,7 +29,7 @@ from _design_study import Plan, StudiedDesign, Study
 from _localise import PosteriorMean, cramer_rao_nm
 from calibrate import NoiseModel
 from calibrate.plumbing import figures as style
-from mi_eval.design import DesignProblem
+from mi_eval.design import DesignProblem, audit_design, enumerated_information
 from mi_eval.design.audit import AuditSettings
 from mi_eval.design.optimise import OptimiserSettings
 from mi_eval.downstream import EvaluationSettings
@@ -167,14 +168,47 @@ def bounds_table(level: Level, problem: DesignProblem) -> list[str]:
     return out
 
 
+def carried_lines(levels: Sequence[Level], study: Study) -> list[str]:
+    """Masks designed at the first level, measured at the others."""
+    out = []
+    for level in levels[1:]:
+        problem = study.seen_at(level.light)
+        for item in [item for item in levels[0].designs if item.kind == "designed"][:2]:
+            settings = study.audit
+            found = enumerated_information(item.design, problem, frames=settings.frames, seed=settings.seed)
+            out.append(
+                f"{item.label} of {levels[0].light:g} photons at {level.light:g}: {found.bits_per_frame:.2f} +- "
+                f"{found.std:.2f} bits a frame"
+            )
+    return out
+
+
+def density_lines(level: Level, study: Study) -> list[str]:
+    """What an audit by density models reads where the exact information is known."""
+    exact = {entry["label"]: entry["bits_per_frame"] for entry in level.audits}
+    out = []
+    for item in shown_designs(level.designs):
+        audit = audit_design(item.design, study.seen_at(level.light), AuditSettings(1500, 10, 1))
+        low, high = (100 * end for end in audit.ci95)
+        out.append(
+            f"{item.label}: {exact[item.label]:.2f} bits a frame exactly, {100 * audit.value:.2f} ({low:.2f} to "
+            f"{high:.2f}) by density models"
+        )
+    return out
+
+
 def run(arguments: Sequence[str]) -> list[Level]:
     """The common command line, and what only this study shows."""
-    levels = main(full, quick, __doc__.splitlines()[0], arguments)
-    study = (quick if "--quick" in arguments else full)()[0]
+    rest = [argument for argument in arguments if argument != "--density"]
+    levels = main(full, quick, __doc__.splitlines()[0], rest)
+    study = (quick if "--quick" in rest else full)()[0]
     for level in levels:
         print("\n".join(["", f"{level.light:g} photons", "", *bounds_table(level, study.seen_at(level.light))]))
-    if "--figures" in arguments:
-        folder = Path(arguments[list(arguments).index("--figures") + 1])
+    print("\n".join(["", *carried_lines(levels, study)]))
+    if "--density" in arguments:
+        print("\n".join(["", *density_lines(levels[0], study)]))
+    if "--figures" in rest:
+        folder = Path(rest[rest.index("--figures") + 1])
         style.save_png(spreads_figure(levels[0].designs), folder / "fluorescence_spreads.png")
     return levels
 

@@ -56,4 +56,4 @@ def test_the_quick_study(study: ModuleType, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "a.json").read_text())["levels"][0]
     bits = {entry["label"]: entry["value"] for entry in found["audits"]}
     assert bits["designed 0"] > bits["half of a Y"] + 0.2
-    assert len(list((tmp_path / "figures").glob("celestial_stars_*.png"))) == 5
+    assert len(list((tmp_path / "figures").glob("celestial_stars_*.png"))) == 7
