@@ -102,7 +102,8 @@ def ranking_figure(level: Level) -> Figure:
     """Information against result, one panel for each metric; bars are 95 % of sampling."""
     kinds = {entry["label"]: entry["kind"] for entry in level.audits}
     with style.figure_style():
-        figure = style.new_figure(320, _WIDTH_PX if len(level.rankings) > 1 else style.FIGURE_WIDTH_PX)
+        width = max(style.FIGURE_WIDTH_PX, _WIDTH_PX * len(level.rankings) // 2)
+        figure = style.new_figure(320, width)
         panels = np.atleast_1d(figure.subplots(1, len(level.rankings)))
         for axes, ranking in zip(panels, level.rankings, strict=True):
             for kind, (colour, mark) in MARKS.items():
