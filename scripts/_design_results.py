@@ -155,10 +155,12 @@ def main(
     quick: Callable[[], tuple[Study, Sequence[Downstream]]],
     description: str,
     arguments: Sequence[str] | None = None,
+    apart: Mapping[str, Callable[[Path], object]] | None = None,
 ) -> list[Level]:
     """Command line of a study's script; the levels that it ran.
 
-    ``full`` and ``quick`` give study and decoders. ``--lights`` runs some levels only, for pieces.
+    ``full`` and ``quick`` give study and decoders. ``--lights`` runs some levels only, for pieces. ``apart`` are checks
+    by name, functions of the folder: ``--NAME`` runs one of them instead of the study.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a small version that shows that everything runs")
@@ -166,10 +168,16 @@ def main(
     parser.add_argument("--lights", type=float, nargs="+", help="these levels only")
     parser.add_argument("--json", type=Path, help="write all numbers")
     parser.add_argument("--figures", type=Path, help="write figures into this folder")
+    for name, check in (apart or {}).items():
+        text = (check.__doc__ or "").strip().partition("\n")[0]
+        parser.add_argument(f"--{name}", dest="apart", action="store_const", const=check, help=text)
     chosen = parser.parse_args(arguments)
     study, downstream = (quick if chosen.quick else full)()
     lights = tuple(chosen.lights or study.lights)
     folder = chosen.folder or Path("studies") / (study.name + ("_quick" if chosen.quick else ""))
+    if getattr(chosen, "apart", None) is not None:
+        chosen.apart(folder)
+        return []
     levels = [run_level(study, downstream, light, folder) for light in lights]
     print("\n".join(summary_lines(study, levels)))
     if chosen.json is not None:

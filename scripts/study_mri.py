@@ -13,7 +13,6 @@ Seeds are fixed: designed and random 0 to 9 (0 to 2 at the other levels), stoppe
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -116,8 +115,4 @@ def more_frames(folder: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    if "--more-frames" in sys.argv[1:]:
-        where = sys.argv.index("--folder") + 1 if "--folder" in sys.argv else None
-        more_frames(Path(sys.argv[where]) if where else Path("studies") / "mri")
-        sys.exit()
-    main(full, quick, "Where in k-space to spend the time of a scan")
+    main(full, quick, "Where in k-space to spend the time of a scan", apart={"more-frames": more_frames})

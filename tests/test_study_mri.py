@@ -62,3 +62,14 @@ def test_the_quick_study(study: ModuleType, tmp_path: Path) -> None:
     study.main(study.full, study.quick, "", arguments)
     assert held == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
     assert found == json.loads((tmp_path / "a.json").read_text())["levels"][0]
+
+
+def test_checks_run_apart(study: ModuleType, tmp_path: Path) -> None:
+    seen: list[Path] = []
+
+    def check(folder: Path) -> None:
+        """Look twice."""
+        seen.append(folder)
+
+    found = study.main(study.full, study.quick, "", ["--folder", str(tmp_path), "--look"], apart={"look": check})
+    assert found == [] and seen == [tmp_path] and not list(tmp_path.iterdir())
