@@ -1,12 +1,14 @@
 """Where in k-space to spend the time of a scan: information and reconstruction of head-like slices.
 
     python scripts/study_mri.py [--quick] [--folder DIR] [--json FILE] [--figures DIR] [--lights 1 0.33 3]
+    python scripts/study_mri.py --by-errors [--folder DIR]
     python scripts/study_mri.py --more-frames [--folder DIR]
 
 Slices of 12 x 12 voxels of a scan with two phase-encoded directions, in the time that reads every location once.
 Designs spread this time over k-space. The level is the contrast-to-noise ratio of a voxel: rms of the slices about
 their mean, over the noise of the evenly read scan. Audits take a whole slice as one patch, since noise and aliases of
-undersampled scans reach across it. `--more-frames` audits three scans at the highest level with four times the slices.
+undersampled scans reach across it. `--more-frames` audits three scans at the highest level with four times the
+slices; `--by-errors` measures by another estimator, which bounds the information by the errors of denoisers.
 
 Seeds are fixed: designed and random 0 to 9 (0 to 2 at the other levels), stopped early 100 to 102, audit 1.
 """
@@ -14,19 +16,21 @@ Seeds are fixed: designed and random 0 to 9 (0 to 2 at the other levels), stoppe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from _design_results import Downstream, main
-from _design_study import Plan, Study, audited, collect_designs
+from _design_results import Downstream, evaluated, main
+from _design_study import Plan, StudiedDesign, Study, audited, collect_designs, digest, kept
 from calibrate import NoiseModel
 from mi_eval.design import DesignProblem
-from mi_eval.design.audit import AuditSettings
-from mi_eval.design.optimise import OptimiserSettings
-from mi_eval.downstream import EvaluationSettings, UNet, Wiener
+from mi_eval.design.audit import AuditSettings, simulate
+from mi_eval.design.optimise import OptimiserSettings, run_digest
+from mi_eval.design.second_opinion import second_opinion
+from mi_eval.downstream import EvaluationSettings, UNet, Wiener, rank_designs
+from mi_eval.downstream.ranking import GivenInformation
 from mi_eval.objects import make_prior
 from mi_eval.systems import KSpaceSampling, SystemDesign
 from mi_eval.torch_extra import torch
@@ -114,5 +118,46 @@ def more_frames(folder: Path) -> list[dict[str, Any]]:
     return audited(replace(study, audit=more), light, designs, folder)
 
 
+def by_errors(folder: Path, make: Callable[[], tuple[Study, Sequence[Downstream]]] = full) -> None:
+    """Rank all scans by the bound from estimation errors instead of the audit by density models."""
+    study, downstream = make()
+    for light in study.lights:
+        designs = collect_designs(study, light, folder)
+        known = {item.label: _bound(study, light, item, folder) for item in designs}
+        for kind in ("conventional", "random", "designed"):
+            values = [known[item.label].value for item in designs if item.kind == kind]
+            print(f"{light:>8g}  {kind:<14}{np.mean(values):>9.4f} ({min(values):.4f} to {max(values):.4f}) bit/px")
+        for over in ("random", "conventional"):
+            pairs = [(f"designed {s}", over if over == "conventional" else f"random {s}") for s in _seeds(designs)]
+            better = sum(known[ours].value > known[theirs].value for ours, theirs in pairs)
+            print(f"{light:>8g}  designed above {over}: {better} of {len(pairs)}")
+        for check in downstream:
+            found = rank_designs(known, evaluated(study, light, designs, check, folder))
+            share, (low, high) = found.significant, found.spearman_ci95
+            print(
+                f"{light:>8g}  {found.title}: {share.alike} of {share.pairs} pairs alike; Spearman "
+                f"{found.spearman:.2f} ({low:.2f} to {high:.2f})",
+                flush=True,
+            )
+
+
+def _seeds(designs: Sequence[StudiedDesign]) -> list[int]:
+    return [item.seed for item in designs if item.kind == "designed"]
+
+
+def _bound(study: Study, light: float, item: StudiedDesign, folder: Path) -> GivenInformation:
+    """Upper bound of one scan from estimation errors, on the audit's slices."""
+    problem, settings = study.problem(light), study.audit
+
+    def measure() -> dict[str, Any]:
+        seen = simulate(item.design, problem, settings.frames, settings.seed)
+        return asdict(second_opinion(problem.noise_model, seen.charge_e, settings.patch_size, settings.seed))
+
+    key = digest(run_digest(problem, OptimiserSettings(), item.design), asdict(settings), "errors")
+    held = kept(folder / f"bound_{key}.json", measure)
+    return GivenInformation(held["upper_bound_bits_per_pixel"], held["std_bits_per_pixel"])
+
+
 if __name__ == "__main__":
-    main(full, quick, "Where in k-space to spend the time of a scan", apart={"more-frames": more_frames})
+    checks = {"more-frames": more_frames, "by-errors": by_errors}
+    main(full, quick, "Where in k-space to spend the time of a scan", apart=checks)

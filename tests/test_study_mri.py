@@ -44,7 +44,7 @@ def test_rules_of_thumb_take_the_time_of_one_scan(study: ModuleType) -> None:
     assert block[0, 0] == pytest.approx(74 / 35, rel=1e-6)
 
 
-def test_the_quick_study(study: ModuleType, tmp_path: Path) -> None:
+def test_the_quick_study(study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--quick", "--folder", str(tmp_path / "kept"), "--json", str(tmp_path / "a.json")]
     levels = study.main(study.full, study.quick, "", [*arguments, "--figures", str(tmp_path / "figures")])
     names = [item.label for item in levels[0].designs]
@@ -62,6 +62,12 @@ def test_the_quick_study(study: ModuleType, tmp_path: Path) -> None:
     study.main(study.full, study.quick, "", arguments)
     assert held == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
     assert found == json.loads((tmp_path / "a.json").read_text())["levels"][0]
+    capsys.readouterr()
+    study.by_errors(tmp_path / "kept", study.quick)
+    lines = capsys.readouterr().out
+    assert "designed above random: 1 of 1" in lines and "designed above conventional: 1 of 1" in lines
+    assert "Linear reconstruction (Wiener)" in lines and "pairs alike" in lines
+    assert len(list((tmp_path / "kept").glob("bound_*.json"))) == 5
 
 
 def test_checks_run_apart(study: ModuleType, tmp_path: Path) -> None:
