@@ -1,11 +1,12 @@
 """Designs by information against optics trained together with a decoder: result, time and memory.
 
-    python scripts/study_end_to_end.py [--seeds 0] [--light 100]
+    python scripts/study_end_to_end.py [--system mask] [--seeds 0] [--level 100]
 
-A coded aperture before cells, 28 x 28 pixels. Each side runs in a process of its own. The information side is three
-ascents on the surrogate, then the same U-Net trained on frames of the finished design; the other side trains both
-together until validation has not improved for 5 epochs. Both are tested on the same new objects. At last the design of
-either side gets the default decoder, trained anew, so that the optics alone are compared.
+`mask`: a coded aperture before cells, 28 x 28 pixels, at so many electrons per pixel. `kspace`: the time of a scan of
+head-like slices of 28 x 28 voxels, at such a contrast-to-noise ratio. Each side runs in a process of its own. The
+information side is three ascents on the surrogate, then the same U-Net trained on frames of the finished design; the
+other side trains both together until validation has not improved for 5 epochs. Both are tested on the same new objects.
+At last the design of either side gets the default decoder, trained anew, so that the optics alone are compared.
 """
 
 from __future__ import annotations
@@ -22,17 +23,26 @@ import numpy as np
 
 #: In a process each: this one stays small, as a process begins with the peak memory of the one that starts it.
 SIDES = ("imports", "information", "together", "retrained")
+#: System: level that it is run at where none is given.
+LEVELS = {"mask": 100.0, "kspace": 1.0}
+#: Most readings of one location of k-space.
+LONGEST_TIME = 8.0
 
 
-def make_problem(light_e: float) -> Any:
+def make_problem(system: str, level: float) -> Any:
     from calibrate import NoiseModel
     from mi_eval.design import DesignProblem
     from mi_eval.objects import make_prior
-    from mi_eval.systems import CodedAperture
+    from mi_eval.systems import CodedAperture, KSpaceSampling
 
+    if system == "kspace":
+        evenly = KSpaceSampling((28, 28), 1.0, LONGEST_TIME).independent_locations
+        scan = KSpaceSampling((28, 28), float(evenly), LONGEST_TIME)
+        receiver = NoiseModel.from_parameters(kind="gaussian", system_gain_dn_per_e=1.0, read_noise_e=1.0)
+        return DesignProblem(scan, make_prior("phantoms", {"ellipses": 6, "largest": 0.8}), receiver, rms_e=level)
     sensor = NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=2.0, offset_dn=100.0, bit_depth=12)
     cells = make_prior("cells", {"radius_px": 4.0})
-    return DesignProblem(CodedAperture((32, 32), (5, 5), margin_px=2), cells, sensor, mean_light_e=light_e)
+    return DesignProblem(CodedAperture((32, 32), (5, 5), margin_px=2), cells, sensor, mean_light_e=level)
 
 
 def settings(seed: int) -> Any:
@@ -52,7 +62,7 @@ def score_of(problem: Any, design: Any, decoder: Any, seed: int, trained: Any) -
     return PSNR.value(rows), PSNR.std(rows)
 
 
-def imports_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
+def imports_side(system: str, seed: int, level: float, path: Path) -> dict[str, Any]:
     """What a process holds before it does anything: the packages, and a first step of a tiny network."""
     import mi_eval.design.optimise
     import mi_eval.downstream.evaluate  # noqa: F401
@@ -60,20 +70,20 @@ def imports_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
     from mi_eval.downstream.unet import make_network
     from mi_eval.torch_extra import torch
 
-    make_problem(light_e)
+    make_problem(system, level)
     network = make_network(1, 1, 2, 0)
     network(torch.zeros(1, 1, 8, 8)).sum().backward()
     torch.optim.Adam(network.parameters()).step()
     return {"peak_memory_mb": peak_memory_mb()}
 
 
-def information_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
+def information_side(system: str, seed: int, level: float, path: Path) -> dict[str, Any]:
     from mi_eval.design import optimise
     from mi_eval.design.optimise import OptimiserSettings
     from mi_eval.downstream import UNet, evaluate_designs
     from mi_eval.downstream.end_to_end import peak_memory_mb
 
-    problem = make_problem(light_e)
+    problem = make_problem(system, level)
     ascent = OptimiserSettings(objective="spectral", steps=200, restarts=3, seed=seed)
     found = optimise(problem, ascent)
     found.after.save(path)
@@ -90,11 +100,11 @@ def information_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
     }
 
 
-def together_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
+def together_side(system: str, seed: int, level: float, path: Path) -> dict[str, Any]:
     from mi_eval.downstream import UNet
     from mi_eval.downstream.end_to_end import EndToEndSettings, peak_memory_mb, train_end_to_end
 
-    problem = make_problem(light_e)
+    problem = make_problem(system, level)
     decoder = UNet(linear_start=False, ssim=False)
     asked = settings(seed)
     found = train_end_to_end(
@@ -115,21 +125,24 @@ def together_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
     }
 
 
-def run_side(side: str, seed: int, light_e: float, path: Path) -> dict[str, Any]:
+def run_side(side: str, system: str, seed: int, level: float, path: Path) -> dict[str, Any]:
     """A side in a process of its own."""
-    command = [sys.executable, __file__, "--side", side, "--seeds", str(seed), "--light", str(light_e), "-o", str(path)]
+    command = [sys.executable, __file__, "--side", side, "--system", system, "--seeds", str(seed)]
+    command += ["--level", str(level), "-o", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def retrained_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
+def retrained_side(system: str, seed: int, level: float, path: Path) -> dict[str, Any]:
     """The default decoder, trained anew on either design, and the difference on the same test objects."""
     from mi_eval.downstream import UNet, evaluate_designs
     from mi_eval.systems import SystemDesign
 
     designs = {side: SystemDesign.load(path.parent / f"{side}-{seed}.npz") for side in SIDES[1:3]}
-    problem = make_problem(light_e)
-    designs["pinhole"] = SystemDesign.of(problem.system, problem.system.start("conventional", np.random.default_rng(0)))
+    problem = make_problem(system, level)
+    designs["conventional"] = SystemDesign.of(
+        problem.system, problem.system.start("conventional", np.random.default_rng(0))
+    )
     evaluation = evaluate_designs(designs, problem, UNet(ssim=False), settings(seed))
     apart = evaluation.difference("information", "together")
     return {
@@ -138,13 +151,13 @@ def retrained_side(seed: int, light_e: float, path: Path) -> dict[str, Any]:
     }
 
 
-def show(seed: int, light_e: float, folder: Path) -> None:
+def show(system: str, seed: int, level: float, folder: Path) -> None:
     """Run all sides for one seed and print what they took and reached."""
     paths = {side: folder / f"{side}-{seed}.npz" for side in SIDES}
-    found = {side: run_side(side, seed, light_e, path) for side, path in paths.items()}
+    found = {side: run_side(side, system, seed, level, path) for side, path in paths.items()}
     held, info, joint, again = (found[side] for side in SIDES)
     both = info["design_seconds"] + info["decoder_seconds"]
-    print(f"seed {seed}, {light_e:g} e- per pixel")
+    print(f"{system}, seed {seed}, level {level:g}")
     stop = "stopped" if joint["stopped"] else "ran out of epochs"
     print(
         f"  together: {joint['psnr_db']:.3f} dB +- {joint['psnr_std_db']:.3f}, {joint['seconds']:.1f} CPU s, "
@@ -178,7 +191,10 @@ def show(seed: int, light_e: float, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--light", type=float, default=100.0, help="electrons per pixel of the mean object")
+    parser.add_argument("--system", choices=tuple(LEVELS), default="mask")
+    parser.add_argument(
+        "--level", type=float, help="electrons per pixel of the mean object, or contrast-to-noise ratio"
+    )
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path, default=None, help="folder for the designs")
     options = parser.parse_args()
@@ -189,7 +205,7 @@ def main() -> None:
             "together": together_side,
             "retrained": retrained_side,
         }[options.side]
-        print(json.dumps(run(options.seeds[0], options.light, options.output)))
+        print(json.dumps(run(options.system, options.seeds[0], options.level, options.output)))
         return
     began = time.perf_counter()
     import tempfile
@@ -198,7 +214,7 @@ def main() -> None:
         folder = options.output or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
         for seed in options.seeds:
-            show(seed, options.light, folder)
+            show(options.system, seed, options.level or LEVELS[options.system], folder)
     print(f"{time.perf_counter() - began:.0f} s")
 
 
