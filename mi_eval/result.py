@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mi_eval.score_details import ScoreDetails
-from mi_eval.warnings import ScoreWarning
+from mi_eval.warnings import ScoreWarning, threshold
 
 #: Keys that a channel shares with the whole.
 _OF_THE_WHOLE = ("frames", "noise_model", "seed", "version")
@@ -99,6 +99,21 @@ class InformationEstimate:
     two_shots: dict[str, Any] | None = None
     twins: dict[str, Any] | None = None
     details: ScoreDetails = field(repr=False, compare=False, default_factory=ScoreDetails)
+
+    @property
+    def undecided_bits_per_pixel(self) -> tuple[float, float]:
+        """How far the interval reaches (down, up) beyond errors that average out over frames.
+
+        Down for the slack and the upper end of H(Z|Y), up for its lower end and for a finite-sample correction so large
+        that it may be all wrong.
+        """
+        noise = self.conditional_entropy_bits_per_pixel
+        excess = self.error_budget_bits_per_pixel["finite_sample_excess"]
+        doubted = excess if excess > threshold("excess_large") else 0.0
+        return (
+            self.slack_bits_per_pixel + noise.interval[1] - noise.value,
+            noise.value - noise.interval[0] + doubted,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The content of score.json: plain numbers, lists and strings."""

@@ -61,7 +61,8 @@ class Audit:
         several density families, less the noise entropy of the sensor's exact model.
     undecided_bits_per_pixel : (down, up)
         How far ``ci95`` reaches beyond sampling error, 0 or more: estimated misfit of the density models (down only),
-        and H(Z|Y) that the codes do not determine. These do not average out over frames.
+        H(Z|Y) that the codes do not determine, and a finite-sample correction too large to be believed (up only). These
+        do not average out over frames.
     upper_bound_bits_per_pixel : float
     closed_form_bits_per_pixel : float or None
         Exact, for Gaussian objects and noise through a transfer function, at the same patch size.
@@ -134,8 +135,6 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
     )
     opinion = second_opinion(problem.noise_model, charge, patch_size, settings.seed) if settings.i_mmse else None
     information = estimate.mutual_information_bits_per_pixel
-    noise = estimate.conditional_entropy_bits_per_pixel
-    down = estimate.slack_bits_per_pixel + noise.interval[1] - noise.value
     well = problem.full_well_e
     heavy = sorted((m for m in estimate.models if m.weight > 0.01), key=lambda m: -m.weight)
     signed = design.system.signed
@@ -143,7 +142,7 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
         value=information.value,
         std=information.std,
         ci95=information.ci95,
-        undecided_bits_per_pixel=(down, noise.value - noise.interval[0]),
+        undecided_bits_per_pixel=estimate.undecided_bits_per_pixel,
         upper_bound_bits_per_pixel=estimate.upper_bound_bits_per_pixel,
         closed_form_bits_per_pixel=closed_form_bits(design, problem, patch_size),
         mean_light_e=float(np.sqrt(np.mean(charge**2))) if signed else float(charge.mean()),

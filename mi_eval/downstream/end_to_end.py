@@ -42,7 +42,8 @@ class EndToEndSettings:
     most_epochs, patience : int
         Training stops when validation has not improved for ``patience`` epochs.
     design_rate : float
-        Times the rate of each parameter: the size of a step of the design.
+        Times the rate of each parameter: the size of a step of the design. 0 holds the optics: the decoder alone is
+        trained, in the same way.
     start : int
         As the restarts of `optimise`: 0 near the conventional design, others at random.
     seed : int
@@ -59,12 +60,12 @@ class EndToEndSettings:
 
     def __post_init__(self) -> None:
         least = min(self.training_objects, self.validation_objects, self.most_epochs, self.patience)
-        if least < 1 or not self.design_rate > 0 or min(self.start, self.seed) < 0:
+        if least < 1 or not self.design_rate >= 0 or min(self.start, self.seed) < 0:
             raise PhotonbitsError(
                 f"training_objects {self.training_objects}, validation_objects {self.validation_objects}, most_epochs "
                 f"{self.most_epochs}, patience {self.patience}, design_rate {self.design_rate}, start {self.start}, "
                 f"seed {self.seed}",
-                legal="1 or more, design_rate above 0, start and seed 0 or more",
+                legal="1 or more, design_rate, start and seed 0 or more",
             )
         if self.decoder.linear_start:
             raise PhotonbitsError("a decoder with a linear start", legal="UNet(linear_start=False)")
@@ -99,7 +100,9 @@ class EndToEndResult:
         return len(self.history) < int(self.settings["most_epochs"])
 
 
-def train_end_to_end(problem: DesignProblem, settings: EndToEndSettings | None = None) -> EndToEndResult:
+def train_end_to_end(
+    problem: DesignProblem, settings: EndToEndSettings | None = None, *, start: SystemDesign | None = None
+) -> EndToEndResult:
     """Train optics and a U-Net together.
 
     Every step images a batch of objects through the current design, draws raw frames with `Channel.sample`, whose
@@ -110,6 +113,8 @@ def train_end_to_end(problem: DesignProblem, settings: EndToEndSettings | None =
     ----------
     problem : DesignProblem
     settings : EndToEndSettings, optional
+    start : SystemDesign, optional
+        The optics to begin with, in place of those of ``settings.start``.
 
     Notes
     -----
@@ -124,6 +129,10 @@ def train_end_to_end(problem: DesignProblem, settings: EndToEndSettings | None =
     began = time.process_time()
     with deterministic_torch():
         joint = _Joint.start(problem, settings)
+        if start is not None:
+            if start.system != problem.system:
+                raise PhotonbitsError("a start of another system", legal="the same name and fields")
+            joint.parameters = start.tensors()
         history: list[float] = []
         best: _Snapshot | None = None
         for epoch in track(range(settings.most_epochs), "Training optics and decoder"):
@@ -229,11 +238,13 @@ class _Joint:
         self.stabiliser = Stabiliser.fitted(self.problem, some)
         self.network.train()
         for rows in torch.randperm(len(objects), generator=self.generator).split(self.settings.decoder.batch):
-            self.parameters = {name: value.detach().requires_grad_(True) for name, value in self.parameters.items()}
+            moving = self.settings.design_rate > 0
+            self.parameters = {name: value.detach().requires_grad_(moving) for name, value in self.parameters.items()}
             self.optimiser.zero_grad()
             self.error(self.frames(objects[rows], self.generator), targets[rows]).backward()
             self.optimiser.step()
-            self._move_optics()
+            if moving:
+                self._move_optics()
 
     def _move_optics(self) -> None:
         """One Adam step of the design against its gradient, along and onto its limits."""

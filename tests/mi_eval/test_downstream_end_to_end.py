@@ -10,7 +10,7 @@ from mi_eval.downstream import EvaluationSettings, Setting, UNet
 from mi_eval.downstream.end_to_end import EndToEndSettings, train_end_to_end
 from mi_eval.downstream.evaluate import examples
 from mi_eval.objects import make_prior
-from mi_eval.systems import CircularKernel, CodedAperture, LedArray
+from mi_eval.systems import CircularKernel, CodedAperture, LedArray, SystemDesign
 
 SENSOR = NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=2.0, offset_dn=100.0, bit_depth=12)
 SMALL = UNet(linear_start=False, ssim=False, channels=6)
@@ -52,6 +52,18 @@ def test_limits_are_kept_and_runs_repeat():
     kernel = DesignProblem(CircularKernel((12, 12), 1.0), make_prior("gaussian_texture", {}), signed, rms_e=4.0)
     found = train_end_to_end(kernel, QUICK)
     assert np.sum(found.design.parameters["kernel"] ** 2) == pytest.approx(1.0)
+
+
+def test_held_optics_stay_and_the_decoder_learns():
+    problem = mask_problem()
+    held = SystemDesign.of(problem.system, problem.system.start("random", np.random.default_rng(3)))
+    asked = EndToEndSettings(SMALL, training_objects=100, validation_objects=32, most_epochs=5, design_rate=0.0)
+    found = train_end_to_end(problem, asked, start=held)
+    assert np.array_equal(found.design.parameters["transmission"], held.parameters["transmission"])
+    assert min(found.history) < 0.9 * found.history[0]
+    other = CodedAperture((10, 10), (3, 3))
+    with pytest.raises(PhotonbitsError, match="another system"):
+        train_end_to_end(problem, asked, start=SystemDesign.of(other, other.start("random", np.random.default_rng(3))))
 
 
 def test_training_stops_when_validation_does_not_improve():
