@@ -47,6 +47,7 @@ class Correlation:
     def draw(self, n: int, patch_size: int, rng: np.random.Generator) -> FloatArray:
         """Fields of mean 0 and variance 1, (n, p, p)."""
         values, vectors = np.linalg.eigh(self.matrix(patch_size))
-        white = rng.standard_normal((n, patch_size**2))
-        field = white * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+        # The symmetric root: signs and order of the vectors differ between machines, and would give other fields.
+        root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+        field = rng.standard_normal((n, patch_size**2)) @ root
         return np.asarray(field.reshape(n, patch_size, patch_size))

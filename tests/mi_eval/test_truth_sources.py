@@ -151,6 +151,19 @@ def test_gaussian_draws_have_the_stated_covariance() -> None:
         assert np.abs(np.cov(draws.T) - correlation.matrix(4)).max() < 4.5 * np.sqrt(2 / 20_000)
 
 
+def test_draws_do_not_depend_on_the_signs_of_eigenvectors(monkeypatch) -> None:
+    """Linear-algebra libraries choose these signs by processor: a seed must give one field everywhere."""
+    eigh = np.linalg.eigh
+
+    def turned(matrix: NDArray[np.float64]) -> Any:
+        values, vectors = eigh(matrix)
+        return values, vectors * np.where(np.arange(values.size) % 3, 1.0, -1.0)
+
+    first = Correlation(2.0, 2.0).draw(3, 6, np.random.default_rng(4))
+    monkeypatch.setattr(np.linalg, "eigh", turned)
+    assert np.allclose(Correlation(2.0, 2.0).draw(3, 6, np.random.default_rng(4)), first, atol=1e-12)
+
+
 def test_gaussian_limits() -> None:
     model = camera(kind="gaussian", bit_depth=None, read_noise_e=1e6)
     assert gaussian(model, Correlation(2.0)).information_bits(8).value == pytest.approx(0.0, abs=1e-9)
