@@ -224,7 +224,7 @@ def main() -> None:
         for read_noise_e in READ_NOISES_E:
             for seed in seeds:
                 audited = side == 8 and not options.no_audit
-                audit = AuditSettings(frames=3000, patch_size=8, seed=100 + seed) if audited else None
+                audit = AuditSettings(frames=8000, patch_size=8, seed=100 + seed) if audited else None
                 case = kernel_case(side, read_noise_e, seed, audit, options.objective)
                 kernels.append(case)
                 error = f"{case['audit_error']:+.4f} ({case['audit_std']:.4f})" if audit else ""

@@ -5,7 +5,7 @@ Names are resolved on first use (PEP 562), so that importing the package costs n
 Examples
 --------
 >>> from mi_eval.truth import make_source
->>> make_source("templates-64").information_bits(patch_size=8).value
+>>> round(make_source("templates-64").information_bits(patch_size=8).value, 6)
 0.09375
 """
 
