@@ -15,6 +15,7 @@ from calibrate import NoiseModel, PhotonbitsError
 from mi_eval import estimate_information
 from mi_eval.estimate import _excess_doubt, information_estimate
 from mi_eval.score_parts import ScoreParts
+from mi_eval.truth.fields import Correlation
 
 CAMERA: dict[str, Any] = {"system_gain_dn_per_e": 0.5, "read_noise_e": 1.5, "offset_dn": 100.0, "bit_depth": 12}
 
@@ -118,6 +119,24 @@ def test_more_bits_without_new_codes_change_nothing() -> None:
     deeper = camera(bit_depth=14)
     there = estimate_information(frames, deeper, patch_size=8).mutual_information_bits_per_pixel
     assert there.value == pytest.approx(here.value, abs=1e-6)
+
+
+def test_order_of_frames_and_axes_changes_no_more_than_the_seed() -> None:
+    rng = np.random.default_rng(5)
+    field = Correlation(2.5).draw(150, 16, rng)
+    field = field + np.roll(field, 1, axis=2)  # smoother along rows than along columns
+    frames = camera().sample(60 * np.exp(0.4 * field / field.std()), rng)
+
+    def bits(z: NDArray[Any], seed: int = 0) -> float:
+        score = estimate_information(z, camera(), patch_size=8, seed=seed, density="closed-form")
+        return score.mutual_information_bits_per_pixel.value
+
+    seeds = [bits(frames, seed) for seed in range(4)]
+    spread = float(np.std(seeds, ddof=1))
+    for moved in (frames[rng.permutation(len(frames))], np.ascontiguousarray(frames.swapaxes(1, 2))):
+        # Either folds anew, as another seed does: the difference of two draws.
+        assert abs(bits(moved) - np.mean(seeds)) < 4 * spread
+    assert spread < 0.004
 
 
 def test_one_code_carries_nothing() -> None:
