@@ -18,7 +18,13 @@ from mi_eval.heldout import Density
 from mi_eval.learning import learning_curve
 from mi_eval.measurements import FrameSource, Measurements, frames_from_array, frames_from_paths
 from mi_eval.per_channel import channel_estimates
-from mi_eval.result import ConditionalEstimate, InformationEstimate, IntervalEstimate, ModelRecord
+from mi_eval.result import (
+    ConditionalEstimate,
+    InformationEstimate,
+    IntervalEstimate,
+    ModelRecord,
+    undecided_bits,
+)
 from mi_eval.scenes import effective_scenes
 from mi_eval.score_parts import ScoreParts, measure_parts
 from mi_eval.shown import score_details, with_curve
@@ -169,13 +175,9 @@ def information_estimate(
     calibration = float(np.hypot(parts.calibration.std_bits, noise.correlation_std_bits))
     std = float(np.hypot(sampling, calibration))
     reach = student_quantile(sampling, calibration, parts.group_bits.size - 1) * std
-    low, high = noise.interval_bits
-    # A correction so large may be all wrong.
-    doubted = mean_excess if mean_excess > threshold("excess_large") else 0.0
-    ci95 = (
-        value - reach - (high - noise.value_bits) - heldout.slack_bits,
-        value + reach + (noise.value_bits - low) + doubted,
-    )
+    conditional = ConditionalEstimate(noise.value_bits, noise.interval_bits, noise.identifiable)
+    down, up = undecided_bits(conditional, heldout.slack_bits, mean_excess)
+    ci95 = (value - reach - down, value + reach + up)
     law = noise.law
     mean_charge = law.mean_e if law is not None else _mean_charge(data, model)
     mean_signal = mean_charge - _dark_charge(model, exposure_s)
@@ -184,11 +186,11 @@ def information_estimate(
     family_bits = np.nanmean(heldout.family_bits, axis=0) / pixels
     estimate = InformationEstimate(
         mutual_information_bits_per_pixel=IntervalEstimate(value, std, ci95),
-        upper_bound_bits_per_pixel=upper_entropy - low,
+        upper_bound_bits_per_pixel=upper_entropy - noise.interval_bits[0],
         lower_bound_bits_per_pixel=None,
         slack_bits_per_pixel=heldout.slack_bits,
         marginal_entropy_bits_per_pixel=upper_entropy - mean_excess,
-        conditional_entropy_bits_per_pixel=ConditionalEstimate(noise.value_bits, (low, high), noise.identifiable),
+        conditional_entropy_bits_per_pixel=conditional,
         entropy_kind="differential" if noise.differential else "discrete",
         bits_per_electron=value / mean_signal if mean_signal > 0 else None,
         mean_signal_e=mean_signal,

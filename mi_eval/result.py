@@ -59,6 +59,12 @@ class LearningPoint(_Keyed):
     std: float
 
 
+def undecided_bits(noise: ConditionalEstimate, slack_bits: float, excess_bits: float) -> tuple[float, float]:
+    """Parts of the interval that do not average out, (down, up); see `InformationEstimate`."""
+    doubted = excess_bits if excess_bits > threshold("excess_large") else 0.0  # so large, it may be all wrong
+    return slack_bits + noise.interval[1] - noise.value, noise.value - noise.interval[0] + doubted
+
+
 @dataclass(frozen=True)
 class InformationEstimate:
     """I(X;Z) in bits per pixel; the attributes are the keys of score.json.
@@ -107,12 +113,10 @@ class InformationEstimate:
         Down for the slack and the upper end of H(Z|Y), up for its lower end and for a finite-sample correction so large
         that it may be all wrong.
         """
-        noise = self.conditional_entropy_bits_per_pixel
-        excess = self.error_budget_bits_per_pixel["finite_sample_excess"]
-        doubted = excess if excess > threshold("excess_large") else 0.0
-        return (
-            self.slack_bits_per_pixel + noise.interval[1] - noise.value,
-            noise.value - noise.interval[0] + doubted,
+        return undecided_bits(
+            self.conditional_entropy_bits_per_pixel,
+            self.slack_bits_per_pixel,
+            self.error_budget_bits_per_pixel["finite_sample_excess"],
         )
 
     def to_dict(self) -> dict[str, Any]:
