@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_files import load_script
 
 pytest.importorskip("torch")
 pytest.importorskip("skimage")
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """scripts/study_celestial.py, loaded and not run."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    spec = importlib.util.spec_from_file_location("study_celestial", SCRIPTS / "study_celestial.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "study_celestial", module)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("study_celestial", monkeypatch)
 
 
 @pytest.mark.parametrize("objects", ["rings", "stars"])

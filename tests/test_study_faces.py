@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from script_files import load_script
 
 pytest.importorskip("torch")
 pytest.importorskip("skimage")
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """scripts/study_faces.py, loaded and not run."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    spec = importlib.util.spec_from_file_location("study_faces", SCRIPTS / "study_faces.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "study_faces", module)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("study_faces", monkeypatch)
 
 
 def test_the_ideal_observer_is_bayes_rule(study: ModuleType) -> None:

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from script_files import load_script
 
 pytest.importorskip("torch")
 pytest.importorskip("skimage")
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """scripts/study_mri.py, loaded and not run."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    spec = importlib.util.spec_from_file_location("study_mri", SCRIPTS / "study_mri.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "study_mri", module)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("study_mri", monkeypatch)
 
 
 def test_rules_of_thumb_take_the_time_of_one_scan(study: ModuleType) -> None:

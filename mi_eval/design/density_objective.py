@@ -14,7 +14,7 @@ from mi_eval.density.basis import gaussian_basis
 from mi_eval.density.combine import fit_mixture_weights
 from mi_eval.density.gaussian import FittedGaussian, Innovations
 from mi_eval.density.scale_mixture import FittedScaleMixture
-from mi_eval.design.objectives import Objective, well_penalty
+from mi_eval.design.objectives import Objective, patch_of, well_penalty
 from mi_eval.design.problem import DesignProblem
 from mi_eval.systems.protocol import Parameters
 from mi_eval.torch_extra import Tensor, torch
@@ -89,12 +89,7 @@ class DensityObjective(Objective):
         self, problem: DesignProblem, n_objects: int, seed: int, patch_size: int, refit_every: int = 5
     ) -> None:
         system = problem.system
-        patch_size = system.patch_size(patch_size)
-        if patch_size < 2 or patch_size > min(system.frame_shape):
-            raise PhotonbitsError(
-                f"patch_size {patch_size} with frames of {system.frame_shape}",
-                legal="2 or more, within the frame",
-            )
+        patch_size = patch_of(system, patch_size)
         if patch_size % system.period_px:
             raise PhotonbitsError(
                 f"patch_size {patch_size} with a system of period {system.period_px}",

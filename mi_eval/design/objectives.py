@@ -20,7 +20,7 @@ import numpy as np
 
 from calibrate import PhotonbitsError
 from mi_eval.design.problem import DesignProblem
-from mi_eval.systems.protocol import Parameters
+from mi_eval.systems.protocol import ImagingSystem, Parameters
 from mi_eval.torch_extra import Tensor, torch
 
 #: Bits per pixel that an excess over the full well of its own size costs; an excess of 1 % costs 0.1.
@@ -119,6 +119,17 @@ class SpectralObjective(Objective):
         return _WELL_PENALTY * torch.clamp(high / well - 1, min=0.0) ** 2
 
 
+def patch_of(system: ImagingSystem, patch_size: int) -> int:
+    """The patch that a system takes for the size that was asked for; PhotonbitsError if frames do not hold it."""
+    patch_size = system.patch_size(patch_size)
+    if patch_size < 2 or patch_size > min(system.frame_shape):
+        raise PhotonbitsError(
+            f"patch_size {patch_size} with frames of {system.frame_shape}",
+            legal="2 or more, within the frame",
+        )
+    return patch_size
+
+
 class FullObjective(Objective):
     """Patches of frames as Gaussian vectors with any covariance, from the forward model of a fixed set of objects.
 
@@ -130,12 +141,7 @@ class FullObjective(Objective):
 
     def __init__(self, problem: DesignProblem, n_objects: int, seed: int, patch_size: int) -> None:
         system = problem.system
-        patch_size = system.patch_size(patch_size)
-        if patch_size < 2 or patch_size > min(system.frame_shape):
-            raise PhotonbitsError(
-                f"patch_size {patch_size} with frames of {system.frame_shape}",
-                legal="2 or more, within the frame",
-            )
+        patch_size = patch_of(system, patch_size)
         self._problem = problem
         self._patch = patch_size
         period = system.period_px

@@ -11,7 +11,7 @@ from calibrate import PhotonbitsError
 from mi_eval.design.audit import Simulation
 from mi_eval.downstream.interface import Decoder, Examples, FloatArray, Metric, Setting, Trained
 from mi_eval.downstream.stabilise import Stabiliser
-from mi_eval.downstream.unet import fit, place_channels
+from mi_eval.downstream.unet import check_training, fit, place_channels
 from mi_eval.downstream.wiener import Wiener
 from mi_eval.torch_extra import Tensor, torch
 
@@ -48,14 +48,7 @@ class Classifier(Decoder):
     radius_px: int = 5
 
     def __post_init__(self) -> None:
-        least = min(self.channels, self.epochs, self.patience, self.batch)
-        if least < 1 or not self.learning_rate > 0:
-            raise PhotonbitsError(
-                f"channels {self.channels}, epochs {self.epochs}, patience {self.patience}, batch {self.batch}, "
-                f"learning_rate {self.learning_rate}",
-                where=self.name,
-                legal="1 or more, learning_rate above 0",
-            )
+        check_training(self)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -53,14 +53,7 @@ class UNet(Reconstruction):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least = min(self.channels, self.epochs, self.patience, self.batch)
-        if least < 1 or not self.learning_rate > 0:
-            raise PhotonbitsError(
-                f"channels {self.channels}, epochs {self.epochs}, patience {self.patience}, batch {self.batch}, "
-                f"learning_rate {self.learning_rate}",
-                where=self.name,
-                legal="1 or more, learning_rate above 0",
-            )
+        check_training(self)
 
     def train(self, training: Examples, validation: Examples, setting: Setting, seed: int) -> Trained:
         """Fit the linear estimate, then the network on what it leaves."""
@@ -149,6 +142,18 @@ class TrainedUNet(Trained):
             "validation_error": self.history[best],
             "validation_error_of_linear": self.start,
         }
+
+
+def check_training(decoder: Any) -> None:
+    """Raise PhotonbitsError unless a decoder's network settings can be trained with."""
+    least = min(decoder.channels, decoder.epochs, decoder.patience, decoder.batch)
+    if least < 1 or not decoder.learning_rate > 0:
+        raise PhotonbitsError(
+            f"channels {decoder.channels}, epochs {decoder.epochs}, patience {decoder.patience}, "
+            f"batch {decoder.batch}, learning_rate {decoder.learning_rate}",
+            where=decoder.name,
+            legal="1 or more, learning_rate above 0",
+        )
 
 
 def place_channels(frames: Tensor, period: int) -> Tensor:

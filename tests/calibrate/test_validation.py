@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from script_files import load_script
 
 from calibrate import NoiseModel, PhotonbitsError, fit_noise_model, simulate_captures
 from calibrate.channels import fit_channels
@@ -20,17 +18,8 @@ from calibrate.validation import DIAGNOSES, check_captures, format_result
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _load_study() -> ModuleType:
-    """scripts/study_check.py: the scenes of this test, at more seeds, are its study."""
-    spec = importlib.util.spec_from_file_location("study_check", ROOT / "scripts" / "study_check.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-study = _load_study()
+#: The scenes of this test, at more seeds, are its study.
+study = load_script("study_check")
 PLAIN = study.PLAIN
 #: What may be named besides the fault, because it is true as well or cannot be told from it in these frames.
 COMPANIONS = {

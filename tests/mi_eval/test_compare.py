@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from script_files import load_script
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval import compare_information, estimate_information
@@ -176,12 +175,7 @@ def test_refused(shot: dict[str, Any], spoil: Any, said: str) -> None:
 
 def test_study_in_small() -> None:
     """Two seeds of scripts/study_compare.py, fixed in advance: one of each law of scenes."""
-    path = Path(__file__).parents[2] / "scripts" / "study_compare.py"
-    spec = importlib.util.spec_from_file_location("study_compare", path)
-    assert spec is not None and spec.loader is not None
-    study = importlib.util.module_from_spec(spec)
-    sys.modules["study_compare"] = study
-    spec.loader.exec_module(study)
+    study = load_script("study_compare")
     for seed in (0, 1):
         stand = study.bench(("pixels", "fields")[seed], 4)
         gap = stand.source.information_bits(4).value

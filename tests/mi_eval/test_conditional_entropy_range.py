@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from script_files import load_script
 
 from calibrate import NoiseModel
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
@@ -87,12 +84,7 @@ def test_histogram_that_no_law_explains_widens_the_bands() -> None:
 
 def test_cameras_of_the_whole_range() -> None:
     """A part of the study, whose figures stand in docs/benchmarks.md."""
-    path = Path(__file__).resolve().parents[2] / "scripts" / "study_conditional_entropy.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    study = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = study
-    spec.loader.exec_module(study)
+    study = load_script("study_conditional_entropy")
     trials = [study.run(seed, 65_536) for seed in range(12)]
     assert sum(t.holds for t in trials) == 12
     told = [t for t in trials if t.identifiable and t.clipped_fraction == 0]

@@ -1,12 +1,11 @@
 """Designs against known optima, the objectives behind them, and what a run promises."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from script_files import load_script
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.design import DesignProblem, audit_design, optimise, water_filling
@@ -18,7 +17,6 @@ from mi_eval.design.optimise import OptimiserSettings, run_digest
 from mi_eval.objects import make_prior
 from mi_eval.systems import CircularKernel, CodedAperture, ColourMosaic, KSpaceSampling, Lens, SystemDesign
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "study_design_waterfilling.py"
 SENSOR = NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=2.0, offset_dn=100.0, bit_depth=12)
 GAUSSIAN = NoiseModel.from_parameters(kind="gaussian", system_gain_dn_per_e=1.0, read_noise_e=2.0)
 TEXTURE = make_prior("gaussian_texture", {})
@@ -28,10 +26,7 @@ SHORT = OptimiserSettings(steps=40, restarts=2, objects=64, seed=5)
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("study_design_waterfilling", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("study_design_waterfilling")
 
 
 def mask_problem(**changes):

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from script_files import load_script
 
 from mi_eval.sweep import cells_of, load_config, run_sweep, summarize
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def script(name: str) -> ModuleType:
-    """A file of scripts/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_information_against_gain_peaks_where_the_truth_does(tmp_path):
     """A quarter of the study: every second gain, frames of 24 x 24. A score's standard error is about 0.02 here."""
-    study = script("study_sweep")
+    study = load_script("study_sweep")
     gains = study.GAINS_DN_PER_E[::2]
     truth = study.true_bits(gains)
     assert int(np.argmax(truth)) == 2  # 2 DN/e-: below, read noise rules, above it the converter's end
@@ -41,7 +29,7 @@ def test_information_against_gain_peaks_where_the_truth_does(tmp_path):
 @pytest.mark.parametrize("place", [1, 4, 7, 12, 14, 17])
 def test_information_of_made_frames_is_that_of_the_imagined_camera(place):
     """200 000 pixels: 4 standard errors of the surprise are 0.01 bit; the laws agree to 0.002 bit of divergence."""
-    study = script("study_what_if")
+    study = load_script("study_what_if")
     found = study.measure(study.CASES[place], 200_000, 1)
     assert abs(found["error"]) < 4 * found["chance"]
     assert -0.001 < found["divergence"] < 0.002
@@ -50,7 +38,7 @@ def test_information_of_made_frames_is_that_of_the_imagined_camera(place):
 
 def test_made_frames_score_what_the_imagined_camera_would():
     """A score of 12 frames of 32 x 32; its error is about 0.015 bit/px."""
-    study = script("study_what_if")
+    study = load_script("study_what_if")
     found = study.scored(study.SCORED[0], 3, frames=12, side=32, patch_size=4)
     assert abs(found["found"] - found["true"]) < 4 * found["std"] and found["std"] < 0.03
 
