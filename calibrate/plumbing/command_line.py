@@ -66,6 +66,27 @@ def check_outputs(paths: Sequence[Path | None], *, overwrite: bool) -> None:
         raise PhotonbitsError(f"two outputs have the same name, {wanted[0]}", remedy="Give each a name of its own")
 
 
+def check_output_folder(folder: Path, names: Sequence[str], *, overwrite: bool) -> tuple[Path, ...]:
+    """Paths of the outputs in a folder that need not exist yet; PhotonbitsError unless they can be written.
+
+    Nothing is made: a command that refuses its input afterwards leaves no empty folder.
+    """
+    places = tuple(folder / name for name in names)
+    if folder.is_dir():
+        check_outputs(places, overwrite=overwrite)
+        return places
+    nearest = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
+    if not nearest.is_dir():
+        raise PhotonbitsError(f"{nearest} is no folder", where=f"output {folder}", legal="a folder, or a new name")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PhotonbitsError(
+            f"The folder {nearest} cannot be written to",
+            where=f"output {folder}",
+            remedy="Change its permissions, or choose another folder",
+        )
+    return places
+
+
 def note(message: str) -> None:
     """A line for people on stderr; nothing with -q."""
     from calibrate.plumbing.progress import is_quiet

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
+from calibrate.plumbing.command_line import SETTINGS, check_output_folder, command_options, note, print_json
 
 if TYPE_CHECKING:
     from mi_eval.design import DesignConfig, DesignResult
@@ -36,16 +36,15 @@ def design(config: Path, output: Path, cluster: str | None, as_json: bool, deter
     from mi_eval.report.design_page import render_design_report
 
     loaded = load_config(config)
-    output.mkdir(parents=True, exist_ok=True)
-    places = tuple(output / name for name in ("design.npz", "report.html", "design.json"))
+    places = check_output_folder(output, ("design.npz", "report.html", "design.json"), overwrite=force)
     checkpoint = output / "checkpoint.npz"
-    check_outputs(places, overwrite=force)
     if force:
         checkpoint.unlink(missing_ok=True)
     elif checkpoint.exists():
         note(f"Resuming from {checkpoint}")
     result = _run(loaded, checkpoint, cluster)
     content = result.to_dict(timed=not deterministic)
+    output.mkdir(parents=True, exist_ok=True)
     with atomic_outputs(places, overwrite=force) as (npz, page, text):
         npz.write_bytes(result.after.to_bytes())
         page.write_text(render_design_report(result, timed=not deterministic), encoding="utf-8")

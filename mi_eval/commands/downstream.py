@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_options, note, print_json
+from calibrate.plumbing.command_line import SETTINGS, check_output_folder, command_options, note, print_json
 
 if TYPE_CHECKING:
     from mi_eval.systems import SystemDesign
@@ -43,9 +43,7 @@ def downstream(
     from mi_eval.report.downstream_page import render_downstream_report
 
     loaded = load_downstream_config(config)
-    output.mkdir(parents=True, exist_ok=True)
-    places = tuple(output / name for name in ("report.html", "downstream.json"))
-    check_outputs(places, overwrite=force)
+    places = check_output_folder(output, ("report.html", "downstream.json"), overwrite=force)
     problem, decoders, settings = loaded.design.problem(), loaded.decoders(), loaded.settings()
     named = _load(designs)
     audits = {n: audit_design(d, problem, loaded.design.audit()) for n, d in track(list(named.items()), "Auditing")}
@@ -61,6 +59,7 @@ def downstream(
         "rankings": [{"decoder": r.title, **r.to_dict()} for r in rankings],
     }
     title = f"{problem.system.title}: information and results"
+    output.mkdir(parents=True, exist_ok=True)
     facts = [("Objects", problem.objects.describe()), ("System", problem.system.title)]
     with atomic_outputs(places, overwrite=force) as (page, text):
         rendered = render_downstream_report(rankings, evaluations, title=title, facts=facts, timed=timed)
@@ -81,11 +80,15 @@ def _load(paths: Sequence[Path]) -> dict[str, SystemDesign]:
 
     if len(paths) < _FEWEST_DESIGNS:
         raise PhotonbitsError(f"{len(paths)} designs", legal=f"{_FEWEST_DESIGNS} or more")
+    loaded = [SystemDesign.load(path) for path in paths]  # before names: a damaged file is what to mend first
     stems = [path.stem for path in paths]
     names = stems if len(set(stems)) == len(stems) else [f"{path.parent.name}/{path.stem}" for path in paths]
+    repeated = [path for path in paths if [other.resolve() for other in paths].count(path.resolve()) > 1]
+    if repeated:
+        raise PhotonbitsError(f"{repeated[0]} more than once", legal="every design once")
     if len(set(names)) < len(names):
         raise PhotonbitsError("designs of one name", legal="files that differ in name or folder")
-    return {name: SystemDesign.load(path) for name, path in zip(names, paths, strict=True)}
+    return dict(zip(names, loaded, strict=True))
 
 
 def _summary(content: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from mi_eval.design.problem import DesignProblem
 from mi_eval.design.second_opinion import SecondOpinion, second_opinion
 from mi_eval.estimate import estimate_information
 from mi_eval.objects.prior import Part
-from mi_eval.systems import SystemDesign
+from mi_eval.systems import ImagingSystem, SystemDesign
 from mi_eval.torch_extra import torch
 
 FloatArray = NDArray[np.float64]
@@ -48,6 +48,15 @@ class AuditSettings:
     def __post_init__(self) -> None:
         if self.frames < 32:
             raise PhotonbitsError(f"{self.frames} frames for the audit", legal="32 or more")
+
+    def patch_of(self, system: ImagingSystem) -> int:
+        """The patch size of a system's frames; PhotonbitsError if they do not hold it."""
+        size, most = system.patch_size(self.patch_size), min(system.frame_shape)
+        if not 2 <= size <= most:
+            raise PhotonbitsError(
+                f"patch_size {size} of the audit with frames of {system.frame_shape}", legal=f"2 to {most}"
+            )
+        return size
 
 
 @dataclass(frozen=True)
@@ -127,9 +136,9 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
     """
     settings = settings or AuditSettings()
     began = time.process_time()
+    patch_size = settings.patch_of(design.system)
     seen = simulate(design, problem, settings.frames, settings.seed)
     charge = seen.charge_e
-    patch_size = design.system.patch_size(settings.patch_size)
     estimate = estimate_information(
         seen.frames, problem.noise_model, patch_size=patch_size, seed=settings.seed, deterministic=True
     )

@@ -39,7 +39,7 @@ class Checkpoint:
         return replace(self, states={**self.states, state.index: state}, cpu_seconds=cpu_seconds)
 
     def save(self, path: Path) -> None:
-        """Write the file, completely or not at all."""
+        """Write the file, completely or not at all; its folder is made where it does not exist."""
         header: dict[str, Any] = {"digest": self.digest, "cpu_seconds": self.cpu_seconds, "restarts": {}}
         arrays: Arrays = {}
         for index, state in self.states.items():
@@ -51,6 +51,7 @@ class Checkpoint:
                     arrays[f"{index}/{group}/{name}"] = value
         stream = io.BytesIO()
         np.savez(stream, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(path, stream.getvalue(), overwrite=True)
 
     @classmethod
@@ -65,7 +66,8 @@ class Checkpoint:
         if not path.exists():
             return cls(digest, {})
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # A file of our own: numpy leaves the one that it opens open when the archive is damaged.
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             header = json.loads(str(arrays.pop("header")))
             states = {int(key): _state(int(key), entry, arrays) for key, entry in header["restarts"].items()}

@@ -120,6 +120,8 @@ def optimise(
     system = problem.system
     if start is not None and start.system != system:
         raise PhotonbitsError("a start of another system", legal="the same name and fields")
+    if audit is not None:
+        audit.patch_of(system)  # before the ascent, not after it
     began = time.process_time()
     with deterministic_torch():
         objective = settings.objective_for(problem, settings.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ FloatArray = NDArray[np.float64]
 
 _SCHEMA = "photonbits/system-design"
 _HEADER = "system_json"
+#: What numpy, zipfile and json raise at bytes that are no design: a lone array, a cut stream, a header of another kind.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,19 @@ class SystemDesign:
             If the file is missing, is no design, or its system or parameters are illegal.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # A file of our own: numpy leaves the one that it opens open when the archive is damaged.
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 entries = {name: archive[name] for name in archive.files}
             header = json.loads(str(entries.pop(_HEADER)))
+            if header.get("schema") != _SCHEMA or header.get("schema_version") != 1:
+                raise PhotonbitsError(f"{path} has schema {header.get('schema')!r}", legal=f"{_SCHEMA}, version 1")
+            name, constants = str(header["name"]), dict(header["fields"])
+            parameters = {key: np.asarray(value, dtype=np.float64) for key, value in entries.items()}
         except FileNotFoundError as error:
             raise PhotonbitsError(f"no such file: {path}", legal="a design written by mi-eval design") from error
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise PhotonbitsError(f"{path} is no saved design", legal="an npz file of mi-eval design") from error
-        if header.get("schema") != _SCHEMA or header.get("schema_version") != 1:
-            raise PhotonbitsError(f"{path} has schema {header.get('schema')!r}", legal=f"{_SCHEMA}, version 1")
-        system = make_system(header["name"], header["fields"])
-        return cls(system, {name: np.asarray(value, dtype=np.float64) for name, value in entries.items()})
+        try:
+            return cls(make_system(name, constants), parameters)
+        except PhotonbitsError as error:
+            raise PhotonbitsError(error.what, where=path, legal=error.legal, remedy=error.remedy) from error

@@ -111,6 +111,18 @@ def test_bad_configurations_end_in_one_line(folder, old, new, message):
     assert done.exit_code == 1 and done.stdout == ""
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
     assert len(errors) == 1 and message in errors[0]
+    assert not (folder / "out").exists()
+
+
+def test_a_damaged_start_leaves_no_folder(folder):
+    (folder / "start.npz").write_bytes(b"PK\x03\x04 and no more")
+    (folder / "config.yaml").write_text(SMALL + "start: start.npz\n")
+    done = run(folder / "config.yaml", "-o", folder / "deep" / "out")
+    assert done.exit_code == 1 and "start.npz is no saved design" in done.stderr
+    assert not (folder / "deep").exists()
+    (folder / "file").write_text("")
+    done = run(folder / "config.yaml", "-o", folder / "file" / "out")
+    assert done.exit_code == 1 and "file is no folder" in done.stderr
 
 
 def test_missing_configurations_and_clusters(folder):

@@ -67,10 +67,53 @@ def test_errors_say_what_to_do(folder):
     assert bad.exit_code == 1 and "no field of decoder wiener" in bad.stderr
     (folder / "none.yaml").write_text(SMALL.replace("audit: {frames: 40, patch_size: 2}", "audit: null"))
     assert run(folder / "none.yaml", *designs, "-o", folder / "none").exit_code == 1
+    assert not any((folder / name).exists() for name in ("few", "bad", "none"))
     with pytest.raises(PhotonbitsError, match="float"):
         make_decoder("unet", {"learning_rate": "fast"})
     with pytest.raises(PhotonbitsError, match="int"):
         make_decoder("unet", {"channels": True})
+
+
+def test_a_damaged_design_is_named_and_leaves_no_folder(folder):
+    damaged = folder / "2" / "design.npz"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    for designs in (sorted(folder.glob("*/design.npz")), [damaged] * 5):
+        done = run(folder / "config.yaml", *designs, "-o", folder / "out")
+        assert done.exit_code == 1 and f"{damaged} is no saved design" in done.stderr
+        assert not (folder / "out").exists()
+    sound = folder / "1" / "design.npz"
+    same = run(folder / "config.yaml", *[sound] * 5, "-o", folder / "out")
+    assert same.exit_code == 1 and f"{sound} more than once" in same.stderr and not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"system_json": np.array("[]")},
+        {"system_json": np.array("{}")},
+        {"system_json": np.array('{"schema": "photonbits/system-design", "schema_version": 1, "name": "lens"}')},
+        {"transmission": np.ones((3, 3))},
+    ],
+)
+def test_archives_that_are_no_design_are_named(tmp_path, content):
+    np.savez(tmp_path / "other.npz", **content)
+    with pytest.raises(PhotonbitsError, match=r"other\.npz"):
+        SystemDesign.load(tmp_path / "other.npz")
+
+
+def test_designs_of_illegal_fields_are_named(tmp_path):
+    system = CodedAperture((12, 12), (3, 3))
+    design = SystemDesign.of(system, system.start("conventional", np.random.default_rng(0)))
+    design.save(tmp_path / "one.npz")
+    with np.load(tmp_path / "one.npz") as archive:
+        entries = {name: archive[name] for name in archive.files}
+    entries["transmission"] = np.ones((2, 2))
+    np.savez(tmp_path / "other.npz", **entries)
+    with pytest.raises(PhotonbitsError, match=r"other\.npz"):
+        SystemDesign.load(tmp_path / "other.npz")
+    np.save(tmp_path / "lone.npy", np.ones(3))
+    with pytest.raises(PhotonbitsError, match=r"lone\.npy"):
+        SystemDesign.load(tmp_path / "lone.npy")
 
 
 def test_the_example_is_read():
