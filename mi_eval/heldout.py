@@ -27,6 +27,7 @@ from mi_eval.density import (
     network_families,
     randomised_pit,
 )
+from mi_eval.density.network.device import asked_device
 from mi_eval.folds import Fold, Job, make_folds, make_jobs
 from mi_eval.network_folds import NetworkCodes, NetworkTask, network_tasks, run_task
 
@@ -117,10 +118,13 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
     Raises
     ------
     PhotonbitsError
-        For an unknown ``density``, or one that needs torch where it is missing.
+        For an unknown ``density``, or one that needs torch where it is missing; for an unknown device in the
+        environment.
     """
     if density not in get_args(Density):
         raise PhotonbitsError(f"density {density!r}", legal=", ".join(get_args(Density)))
+    if density != "closed-form":
+        asked_device()  # a wrong word is told before anything is fitted
     folds = make_folds(patches, seed)
     jobs = make_jobs(patches, folds, seed)
     with threadpool_limits(limits=1), ThreadPoolExecutor(_THREADS) as pool:

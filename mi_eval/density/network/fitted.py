@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from mi_eval.density.gaussian import OUTLIER_WEIGHTS
 from mi_eval.density.histogram import fit_light_histogram
 from mi_eval.density.interface import FittedDensity, flat_edges, flat_values
 from mi_eval.density.light_histogram import LightHistogram
+from mi_eval.density.network.device import on_best_device
 from mi_eval.density.network.features import FeatureMap, Features
 from mi_eval.density.network.heads import Head, make_head
-from mi_eval.density.network.training import Masses, Schedule, best_device, one_thread, train
+from mi_eval.density.network.training import Masses, Schedule, one_thread, train
 from mi_eval.density.network.trunk import Trunk, as_tensors
-from mi_eval.density.patches import FloatArray, PatchSet
+from mi_eval.density.patches import CHUNK_PIXELS, FloatArray, PatchSet
 from mi_eval.density.scale_mixture import FittedScaleMixture, ScaleMixture
 from mi_eval.torch_extra import Tensor, torch
 
@@ -67,8 +68,13 @@ def fit_network(
         base = ScaleMixture().fit(training, validation, seed)
     features = FeatureMap.of(base, training)
     head, reason = make_head(features, training, validation, noise_aware=noise_aware)
+
+    def fit(device: object) -> FittedNetwork:
+        return _fit(name, make_trunk, schedule, features, head, reason, training, validation, seed, device)
+
     with one_thread():
-        return _fit(name, make_trunk, schedule, features, head, reason, training, validation, seed)
+        fitted = on_best_device(fit, f"a fit of {name} to patches of {training.patch_size} x {training.patch_size}")
+        return _with_outlier_weight(fitted, validation.thinned(_TUNING_PIXELS))
 
 
 def _fit(
@@ -81,8 +87,8 @@ def _fit(
     training: PatchSet,
     validation: PatchSet,
     seed: int,
+    device: object,
 ) -> FittedNetwork:
-    device = best_device()
     histogram = fit_light_histogram(training, validation)
     steps = schedule.steps(training.n_patches, training.n_pixels)
     # Patches that the budget never reaches need no features.
@@ -97,7 +103,7 @@ def _fit(
     tensors = _tensors(features, head, histogram, training, device)
     check = _tensors(features, head, histogram, validation.thinned(_CHECK_PIXELS), device)
     averaged = train(weights, masses, tensors, check, steps, schedule, [seed, 13])
-    fitted = FittedNetwork(
+    return FittedNetwork(
         name=name,
         make_trunk=make_trunk,
         patch_size=training.patch_size,
@@ -108,7 +114,6 @@ def _fit(
         histogram=histogram,
         outlier_weight=_TRAINING_OUTLIERS,
     )
-    return _with_outlier_weight(fitted, validation.thinned(_TUNING_PIXELS))
 
 
 def _tensors(
@@ -167,22 +172,33 @@ class FittedNetwork(FittedDensity):
     outlier_weight: float
 
     @cached_property
-    def _on_device(self) -> tuple[list[Tensor], Trunk, object]:
-        device = best_device()
-        weights = [torch.from_numpy(w).to(device) for w in self.weights]
-        return weights, self.make_trunk(self.patch_size, device), device
+    def _placed(self) -> dict[str, tuple[list[Tensor], Trunk]]:
+        return {}
+
+    def _on(self, device: object) -> tuple[list[Tensor], Trunk]:
+        """Weights and trunk on a device; they stay there."""
+        if str(device) not in self._placed:
+            weights = [torch.from_numpy(w).to(device) for w in self.weights]
+            self._placed[str(device)] = weights, self.make_trunk(self.patch_size, device)
+        return self._placed[str(device)]
 
     def outputs(self, patches: PatchSet) -> tuple[FloatArray, Features]:
         """The network's outputs (n, p*p, n_outputs), and its inputs."""
-        weights, trunk, device = self._on_device
         features = self.features(patches)
+        with one_thread():
+            out = on_best_device(lambda device: self._outputs(features, device), f"the codes of {self.name}")
+        return out, features
+
+    def _outputs(self, features: Features, device: Any) -> FloatArray:
+        weights, trunk = self._on(device)
         inputs = as_tensors(features, self.patch_size, device)
-        with one_thread(), torch.inference_mode():
+        at_once = _EVALUATED_AT_ONCE if device.type == "cpu" else max(1, CHUNK_PIXELS // self.patch_size**2)
+        with torch.inference_mode():
             parts = [
-                trunk(weights, [t[start : start + _EVALUATED_AT_ONCE] for t in inputs]).cpu().numpy()
-                for start in range(0, patches.n_patches, _EVALUATED_AT_ONCE)
+                trunk(weights, [t[start : start + at_once] for t in inputs]).cpu().numpy()
+                for start in range(0, len(features.mean), at_once)
             ]
-        return np.concatenate(parts).astype(np.float64), features
+        return np.concatenate(parts).astype(np.float64)
 
     def masses(self, patches: PatchSet) -> tuple[FloatArray, FloatArray]:
         """Mass (density) of the head and of the histogram, (n, p*p) each."""

@@ -118,25 +118,28 @@ class NormalMixtureHead(Head):
         return np.array([-2.0, 0.0, -2.5, 0.0, 0.0, 0.0, -1.4, 0.0, 1.4])
 
     def targets(self, patches: PatchSet) -> tuple[Tensor, ...]:
-        """Lower edge, upper edge and width of each cell on the stabilised scale; width 0 for real values."""
+        """Lower edge, upper edge and width of each cell on the stabilised scale; the place alone of real values."""
         lower, upper = (np.clip(edge, -_FAR, _FAR) for edge in self._edges(patches))
+        if not patches.discrete:
+            return (torch.from_numpy(lower.astype(np.float32)),)
         return tuple(torch.from_numpy(a.astype(np.float32)) for a in (lower, upper, upper - lower))
 
     def mass_for_training(
         self, out: Tensor, features: tuple[Tensor, ...], targets: tuple[Tensor, ...], table: Tensor | None
     ) -> Tensor:
         """Mixture of cell masses; midpoint series for narrow cells, normal cdfs for wide ones."""
-        lower, upper, width = (t.unsqueeze(-1) for t in targets)
+        lower, upper, width = (t.unsqueeze(-1) for t in (targets if len(targets) == 3 else targets * 3))
         weights, mean, sd = _components_torch(out, features, self.floor)
         inverse = 1 / sd
         middle = torch.clamp((0.5 * (upper + lower) - mean) * inverse, -_DEEPEST, _DEEPEST)
         density = torch.exp(-0.5 * middle**2) * (inverse / np.sqrt(2 * np.pi))
-        if float(width.max()) == 0:
+        if len(targets) == 1:
             return (weights * density).sum(dim=-1)
         delta = torch.clamp(width * inverse, max=_NARROW)
         part = density * sd * delta * torch.clamp(1 + delta**2 * (middle**2 - 1) / 24, min=0.1)
         wide = width * inverse > _NARROW
-        if bool(wide.any()):
+        # A GPU does the work sooner than it tells whether there is any.
+        if wide.is_cuda or bool(wide.any()):
             high, low = (torch.erf((edge - mean) * inverse * np.sqrt(0.5)) for edge in (upper, lower))
             part = torch.where(wide, 0.5 * (high - low), part)
         return (weights * part).sum(dim=-1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mi_eval.density.network.captured import CapturedSteps, own_stream
 from mi_eval.torch_extra import Tensor, torch
 
 #: Mass (n, pixels) of the codes of a batch of patches, given weights and the patches' tensors.
@@ -64,27 +65,57 @@ def train(
     tensors, validation : tuple of Tensor
         First axis the patches.
     """
-    rng = np.random.default_rng(seed)
+    device = tensors[0].device
     averaged = [w.detach().clone() for w in weights]
     moments = [[torch.zeros_like(w) for w in weights] for _ in range(2)]
-    batches = _batches(len(tensors[0]), schedule.batch_patches, rng)
-    best: tuple[float, list[Tensor]] | None = None
-    for step in range(steps):
-        rate = 0.5 * (1 + np.cos(np.pi * step / steps)) * min(1.0, (step + 1) / _WARM_UP)
-        index = torch.from_numpy(next(batches)).to(tensors[0].device)
-        loss = -torch.log(masses(weights, tuple(t[index] for t in tensors))).mean()
-        gradients = list(torch.autograd.grad(loss, weights))
-        _step(weights, gradients, moments, step + 1, schedule.learning_rate * rate)
-        share = max(1 / (1 + _AVERAGE_OVER * step), 1e-3)
+    batches = _batches(len(tensors[0]), schedule.batch_patches, np.random.default_rng(seed))
+    order = torch.from_numpy(np.stack([next(batches) for _ in range(steps)])).to(device)
+
+    def loss(index: Tensor) -> Tensor:
+        return -torch.log(masses(weights, tuple(t[index] for t in tensors))).mean()
+
+    def on_cpu(step: int) -> None:
+        gradients = list(torch.autograd.grad(loss(order[step]), weights))
+        rate, share = _rate(step, steps, schedule), _share(step)
+        _step(weights, gradients, moments, step + 1, rate)
         with torch.no_grad():
             torch._foreach_lerp_(averaged, weights, share)
-        if (step + 1) * _CHECKS // steps > step * _CHECKS // steps:
-            nats = mean_nats(averaged, masses, validation)
-            if best is None or nats < best[0]:
-                best = (nats, [mean.clone() for mean in averaged])
+
+    def on_device(gradients: list[Tensor], now: Tensor) -> None:
+        _device_step(weights, gradients, moments, averaged, now)
+
+    best: tuple[float, list[Tensor]] | None = None
+    with own_stream(device):
+        advance = on_cpu
+        if device.type != "cpu":
+            advance = CapturedSteps(loss, on_device, weights, order, step_numbers(steps, schedule))
+        for step in range(steps):
+            advance(step)
+            if (step + 1) * _CHECKS // steps > step * _CHECKS // steps:
+                nats = mean_nats(averaged, masses, validation)
+                if best is None or nats < best[0]:
+                    best = (nats, [mean.clone() for mean in averaged])
     if best is None or not np.isfinite(best[0]):
         raise FloatingPointError("training of the network diverged")
     return best[1]
+
+
+def _rate(step: int, steps: int, schedule: Schedule) -> float:
+    cosine = 0.5 * (1 + float(np.cos(np.pi * step / steps)))
+    return schedule.learning_rate * (cosine * min(1.0, (step + 1) / _WARM_UP))
+
+
+def _share(step: int) -> float:
+    """Of the newest weights in the average."""
+    return max(1 / (1 + _AVERAGE_OVER * step), 1e-3)
+
+
+def step_numbers(steps: int, schedule: Schedule) -> np.ndarray:
+    """What differs from step to step, (steps, 3): step length and scale of Adam, share of the average."""
+    number = np.arange(1, steps + 1)
+    rate = np.array([_rate(step, steps, schedule) for step in range(steps)])
+    share = np.array([_share(step) for step in range(steps)])
+    return np.stack([rate / (1 - _BETAS[0] ** number), (1 - _BETAS[1] ** number) ** -0.5, share], axis=1)
 
 
 def _step(
@@ -105,6 +136,32 @@ def _step(
         torch._foreach_div_(scale, (1 - _BETAS[1] ** number) ** 0.5)
         torch._foreach_add_(scale, 1e-8)
         torch._foreach_addcdiv_(list(weights), first, scale, -rate / (1 - _BETAS[0] ** number))
+
+
+def _device_step(
+    weights: Sequence[Tensor],
+    gradients: list[Tensor],
+    moments: Sequence[list[Tensor]],
+    averaged: list[Tensor],
+    now: Tensor,
+) -> None:
+    """`_step` and the average with numbers (`step_numbers`) that are on the device: the host waits for none."""
+    first, second = moments
+    with torch.no_grad():
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        torch._foreach_mul_(gradients, torch.clamp(_LARGEST_NORM / (norm + 1e-6), max=1.0))
+        torch._foreach_lerp_(first, gradients, 1 - _BETAS[0])
+        torch._foreach_mul_(second, _BETAS[1])
+        torch._foreach_addcmul_(second, gradients, gradients, 1 - _BETAS[1])
+        scale = torch._foreach_sqrt(second)
+        torch._foreach_mul_(scale, now[1])
+        torch._foreach_add_(scale, 1e-8)
+        change = torch._foreach_div(first, scale)
+        torch._foreach_mul_(change, now[0])
+        torch._foreach_sub_(list(weights), change)
+        gap = torch._foreach_sub(list(weights), averaged)
+        torch._foreach_mul_(gap, now[2])
+        torch._foreach_add_(averaged, gap)
 
 
 def mean_nats(weights: Sequence[Tensor], masses: Masses, tensors: tuple[Tensor, ...], patches: int = 64) -> float:
@@ -136,8 +193,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def best_device() -> object:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
