@@ -32,6 +32,21 @@ _FLAGS = (
         "The system gain given is the slope at small signals of the model {model}.",
     ),
     Flag(
+        "two_slopes",
+        "The response has a knee {knee_dn:.0f} DN above the offset and rises {slope:.3g} times as steeply beyond it "
+        "(dual slope); {n_levels} levels lie there. The system gain given is that below the knee.",
+    ),
+    Flag(
+        "read_noise_after_knee",
+        "The read noise arises behind the knee, not before it: the noise model compresses it with the light, and its "
+        "variance just beyond the knee is {percent:.2g} % too low.",
+    ),
+    Flag(
+        "knee_not_fitted",
+        "From a mean code of {code_dn:.0f} on the noise is lower than the light asks for and the signal rises on, as "
+        "beyond a knee (dual slope), but {reason}. The fit describes the levels below.",
+    ),
+    Flag(
         "over_dispersed",
         "The levels scatter {deviance_per_dof:.1f} times more (in variance) than their noise allows for, so no model "
         "tried describes this camera fully. The uncertainties are widened to match.",

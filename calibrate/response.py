@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from calibrate.plumbing.errors import PhotonbitsError
 
 FloatArray = NDArray[np.float64]
+Form = Literal["linear", "polynomial", "two-slope"]
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,17 @@ class Response:
     """Non-decreasing f with f(0) = 0, f'(0) = 1, linear for u < 0.
 
     ``linear``: f(u) = u. ``polynomial``: f(u) = u (1 + sum_k c_k (u / scale_dn)^k) for 0 <= u <= scale_dn,
-    continued by its tangent above. With ``full_well_dn`` the curve is flat from that u on, which is how a
-    full well below the converter's clip looks.
+    continued by its tangent above. ``two-slope``: f(u) = u up to the knee u_0 = c_1 scale_dn, and u_0 + c_2 (u - u_0)
+    beyond it, 0 < c_2 < 1. With ``full_well_dn`` the curve is flat from that u on, which is how a full well below the
+    converter's clip looks.
 
     Parameters
     ----------
-    form : {"linear", "polynomial"}
+    form : {"linear", "polynomial", "two-slope"}
     coefficients : tuple of float
-        c_1, c_2, ... (dimensionless); empty for ``linear``.
+        c_1, c_2, ... (dimensionless); empty for ``linear``; knee over scale and slope for ``two-slope``.
     scale_dn : float
-        Signal u at which the coefficients are read: c_k is the k-th term's share of u there.
+        Signal u at which the coefficients are read: c_k is the k-th term's share of u there, and the unit of a knee.
     full_well_dn : float or None
         K times the full well in electrons.
 
@@ -37,7 +39,7 @@ class Response:
         If the curve falls anywhere, or a number is not finite.
     """
 
-    form: Literal["linear", "polynomial"] = "linear"
+    form: Form = "linear"
     coefficients: tuple[float, ...] = ()
     scale_dn: float = 1.0
     full_well_dn: float | None = None
@@ -49,12 +51,18 @@ class Response:
                 f"response has coefficients {self.coefficients} and scale_dn {self.scale_dn}",
                 legal="finite coefficients and a positive scale in DN",
             )
-        if self.form not in ("linear", "polynomial"):
-            raise PhotonbitsError(f"response form {self.form!r}", legal="linear or polynomial")
-        if (self.form == "linear") != (len(self.coefficients) == 0):
+        if self.form not in ("linear", "polynomial", "two-slope"):
+            raise PhotonbitsError(f"response form {self.form!r}", legal="linear, polynomial or two-slope")
+        count = len(self.coefficients)
+        if (self.form == "linear") != (count == 0) or (self.form == "two-slope" and count != 2):
             raise PhotonbitsError(
-                f"response form {self.form!r} with {len(self.coefficients)} coefficients",
-                legal="none for linear, one or more for polynomial",
+                f"response form {self.form!r} with {count} coefficients",
+                legal="none for linear, one or more for polynomial, two for two-slope",
+            )
+        if self.form == "two-slope" and not (self.coefficients[0] > 0 and 0 < self.coefficients[1] < 1):
+            raise PhotonbitsError(
+                f"two-slope response with coefficients {self.coefficients}",
+                legal="(knee / scale_dn, slope beyond it), the knee above 0 and the slope between 0 and 1",
             )
         if self.full_well_dn is not None and not self.full_well_dn > 0:
             raise PhotonbitsError(f"full_well_dn {self.full_well_dn}", legal="a positive number of DN")
@@ -64,6 +72,30 @@ class Response:
                 legal="a non-decreasing curve",
                 remedy="Use fewer coefficients or a shorter range",
             )
+
+    @classmethod
+    def two_slope(cls, knee_dn: float, slope: float, full_well_dn: float | None = None) -> Response:
+        """f(u) = u up to ``knee_dn``, of slope ``slope`` beyond, read at the knee itself."""
+        return cls("two-slope", (1.0, float(slope)), float(knee_dn), full_well_dn)
+
+    @property
+    def knee_dn(self) -> float | None:
+        """Signal u at the knee of a two-slope curve, DN; None for other forms."""
+        return self.coefficients[0] * self.scale_dn if self.form == "two-slope" else None
+
+    def pieces(self) -> tuple[FloatArray, FloatArray] | None:
+        """Knots u_j and slopes of the straight pieces beyond each, the first from 0 on; None for a polynomial.
+
+        f(u) = u - sum_j (s_j-1 - s_j) max(u - u_j, 0) with s_-1 = 1.
+        """
+        if self.form == "polynomial":
+            return None
+        top = np.inf if self.full_well_dn is None else self.full_well_dn
+        knots = [] if self.knee_dn is None or self.knee_dn >= top else [self.knee_dn]
+        slopes = [self.coefficients[1]] * len(knots)
+        if np.isfinite(top):
+            knots, slopes = [*knots, top], [*slopes, 0.0]
+        return np.array(knots), np.array(slopes)
 
     @property
     def is_linear(self) -> bool:
@@ -86,6 +118,9 @@ class Response:
             u = np.minimum(u, self.full_well_dn)
         if self.form == "linear":
             return u.copy()
+        if self.form == "two-slope":
+            knee, slope = self.coefficients[0] * self.scale_dn, self.coefficients[1]
+            return np.minimum(u, knee) + slope * np.maximum(u - knee, 0.0)
         x = np.clip(u / self.scale_dn, 0.0, 1.0)
         value = np.ones_like(x)
         for power, coefficient in enumerate(self.coefficients, start=1):
@@ -99,6 +134,8 @@ class Response:
         slope = np.ones_like(u)
         if self.form == "polynomial":
             slope = self._polynomial_slope(np.clip(u / self.scale_dn, 0.0, 1.0))
+        elif self.form == "two-slope":
+            slope = np.where(u > self.coefficients[0] * self.scale_dn, self.coefficients[1], 1.0)
         if self.full_well_dn is not None:
             slope = np.where(u >= self.full_well_dn, 0.0, slope)
         return slope
@@ -110,7 +147,11 @@ class Response:
         probability of a code needs.
         """
         v = np.asarray(v_dn, dtype=np.float64)
-        u = v.copy() if self.form == "linear" else self._invert_polynomial(v)
+        if self.form == "two-slope":
+            knee, slope = self.coefficients[0] * self.scale_dn, self.coefficients[1]
+            u = np.minimum(v, knee) + np.maximum(v - knee, 0.0) / slope
+        else:
+            u = v.copy() if self.form == "linear" else self._invert_polynomial(v)
         if self.full_well_dn is not None:
             top = float(self.evaluate(np.array(self.full_well_dn)))
             u = np.where(v > top, np.inf, np.minimum(u, self.full_well_dn))

@@ -58,9 +58,13 @@ class ParameterEntry(_Strict):
 
 
 class NonlinearityEntry(_Strict):
-    """f(u) = u (1 + sum_k c_k (u / scale_dn)^k)."""
+    """Response curve f.
 
-    form: Literal["polynomial"]
+    ``polynomial``: f(u) = u (1 + sum_k c_k (u / scale_dn)^k). ``two-slope``: f(u) = u up to the knee c_1 scale_dn, and
+    of slope c_2 beyond.
+    """
+
+    form: Literal["polynomial", "two-slope"]
     coefficients: tuple[Finite, ...]
     std: tuple[NonNegative, ...]
     scale_dn: Annotated[float, Field(gt=0, allow_inf_nan=False)]

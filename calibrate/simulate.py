@@ -200,7 +200,7 @@ def _truth(model: NoiseModel, seed: int, light: list[float]) -> dict[str, object
     curve = model.camera.response
     return {
         "parameters": parameters,
-        "response": {"coefficients": list(curve.coefficients), "scale_dn": curve.scale_dn},
+        "response": {"form": curve.form, "coefficients": list(curve.coefficients), "scale_dn": curve.scale_dn},
         "maps": bool(model.maps),
         "light_e": light,
         "seed": seed,

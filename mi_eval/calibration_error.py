@@ -100,6 +100,9 @@ def _gradient(
         step = float(np.sqrt(max(float(matrix[position, position]), 0.0)))
         if name.startswith("nonlinearity[") and step > 0:
             power = int(name.removeprefix("nonlinearity[").removesuffix("]"))
+            if model.camera.response.form == "two-slope":  # knee and slope stay where they mean something
+                value = model.camera.response.coefficients[power]
+                step = min(step, 0.5 * value, 0.5 * (1.0 - value) if power else np.inf)
             ends = [
                 conditional_entropy(histograms, classify_pixels(_bent(model, power, side * step))).value_bits
                 for side in (-1.0, 1.0)

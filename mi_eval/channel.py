@@ -17,6 +17,7 @@ from mi_eval.channel_sums import (
     log_normal_interval,
     log_shot_density,
     log_shot_interval,
+    piecewise_moments,
     read_noise_moments,
     shot_noise_moments,
 )
@@ -124,6 +125,9 @@ class Channel:
         u = u_dn if curve.full_well_dn is None else torch.clamp(u_dn, max=curve.full_well_dn)
         if curve.form == "linear":
             return u
+        if curve.form == "two-slope":
+            knee = curve.coefficients[0] * curve.scale_dn
+            return torch.clamp(u, max=knee) + curve.coefficients[1] * torch.clamp(u - knee, min=0.0)
         x = torch.clamp(u / curve.scale_dn, 0.0, 1.0)
         value, slope = torch.ones_like(x), 1.0
         for power, coefficient in enumerate(curve.coefficients, start=1):
@@ -140,6 +144,9 @@ class Channel:
             x = torch.clamp(u_dn / curve.scale_dn, 0.0, 1.0)
             for power, coefficient in enumerate(curve.coefficients, start=1):
                 slope = slope + (power + 1) * coefficient * x**power
+        elif curve.form == "two-slope":
+            beyond = u_dn > curve.coefficients[0] * curve.scale_dn
+            slope = torch.where(beyond, curve.coefficients[1] * slope, slope)
         if curve.full_well_dn is not None:
             slope = torch.where(u_dn >= curve.full_well_dn, torch.zeros_like(slope), slope)
         return slope
@@ -191,6 +198,10 @@ class Channel:
         spread2 = read**2 + (torch.zeros_like(y_e) if self.signed else y_e)
         if camera.response.is_linear:
             return offset + gain * y_e, gain**2 * spread2
+        if camera.response.form == "two-slope":
+            spread = gain * torch.sqrt(spread2 + TINY_E)
+            mean, variance = piecewise_moments(camera.response, gain * y_e, spread)
+            return offset + mean, variance
         nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
         u = gain[..., None] * (y_e[..., None] + torch.sqrt(spread2 + TINY_E)[..., None] * _tensor(nodes))
         values, share = self.response_dn(u), _tensor(weights / weights.sum())

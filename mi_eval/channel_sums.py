@@ -176,6 +176,25 @@ def _moments_at(
     return np.asarray(mean.numpy()), np.asarray(variance.numpy())
 
 
+def piecewise_moments(response: Any, centre: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of f(U), U normal, of a response of straight pieces; DN, differentiable in both arguments."""
+    knots, slopes = response.pieces()
+    falls = -np.diff(slopes, prepend=1.0)
+    scaled = [(centre - float(knot)) / sigma for knot in knots]
+    above = [torch.special.ndtr(a) for a in scaled]
+    density = [torch.exp(-0.5 * a * a) / np.sqrt(2 * np.pi) for a in scaled]
+    first = [d + a * p for a, p, d in zip(scaled, above, density, strict=True)]
+    mean, variance = centre, sigma**2
+    for i, fall in enumerate(falls):
+        mean = mean - float(fall) * sigma * first[i]
+        variance = variance - 2 * float(fall) * sigma**2 * above[i]
+        for j in range(i, falls.size):  # both terms are above 0 beyond the later knot
+            product = (1 + scaled[i] * scaled[j]) * above[j] + scaled[i] * density[j]
+            weight = float(fall * falls[j]) * (1.0 if j == i else 2.0)
+            variance = variance + weight * sigma**2 * (product - first[i] * first[j])
+    return mean, torch.clamp(variance, min=0.0)
+
+
 def _steepest(camera: Any) -> float:
     """Largest slope of the response."""
     curve = camera.response

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 def print_summary(model: NoiseModel) -> None:
     """Print a model's parameters, fit quality and doubts on stdout."""
     from calibrate.plumbing.tables import format_table, format_value_std
+    from calibrate.report.tables import two_slope_rows
     from calibrate.schema import PARAMETERS, ParameterEntry
 
     rows = []
     for name, entry in model.document.parameters.items():
         if isinstance(entry, ParameterEntry):
             rows.append([name, format_value_std(entry.value, entry.std), entry.unit, PARAMETERS[name][1]])
+        elif entry.form == "two-slope":
+            rows += [[label.lower(), value, unit, meaning] for label, _, value, unit, meaning in two_slope_rows(entry)]
         else:
             for power, (value, std) in enumerate(zip(entry.coefficients, entry.std, strict=True), start=1):
                 rows.append([f"nonlinearity c{power}", format_value_std(value, std), "1", PARAMETERS[name][1]])

@@ -55,7 +55,7 @@ def average_parameters(blocks: Sequence[Block], weights: FloatArray, shared: fro
     For the mean p = sum w_c p_c of independent errors, std^2 = sum w_c^2 std_c^2; errors that may be common are added
     as they are, std = sum w_c std_c, which is the most they can make. The root of a mean square q has
     dq/dp_c = w_c p_c / q. Clips are the outermost. A response is the mean of the channels', written at the smallest
-    of their scales.
+    of their scales: of a two-slope response the mean knee and slope. Curves of different forms have no mean.
     """
     out: Block = {}
     for name, (unit, _) in PARAMETERS.items():
@@ -99,6 +99,8 @@ def _average_response(
     if not bent:
         return None
     scale = min(curve.scale_dn for curve in bent)
+    if any(curve.form == "two-slope" for curve in bent):
+        return _average_two_slope(bent, weights, scale) if len(bent) == len(curves) else None
     degree = max(len(curve.coefficients) for curve in bent)
     values, squares = np.zeros(degree), np.zeros(degree)
     for curve, weight in zip(curves, weights, strict=True):
@@ -111,6 +113,24 @@ def _average_response(
         form="polynomial",
         coefficients=tuple(float(c) for c in values),
         std=tuple(float(s) for s in np.sqrt(squares)),
+        scale_dn=scale,
+        unit="1",
+    )
+
+
+def _average_two_slope(
+    curves: Sequence[NonlinearityEntry], weights: FloatArray, scale: float
+) -> NonlinearityEntry | None:
+    """Mean knee and slope; None among other forms."""
+    if any(curve.form != "two-slope" for curve in curves):
+        return None
+    factor = np.array([[curve.scale_dn / scale, 1.0] for curve in curves]) * weights[:, None]
+    values = np.sum(factor * [curve.coefficients for curve in curves], axis=0)
+    std = np.sqrt(np.sum((factor * [curve.std for curve in curves]) ** 2, axis=0))
+    return NonlinearityEntry(
+        form="two-slope",
+        coefficients=tuple(float(c) for c in values),
+        std=tuple(float(s) for s in std),
         scale_dn=scale,
         unit="1",
     )

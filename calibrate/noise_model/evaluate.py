@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.special import ndtr
 
 from calibrate.noise_model import tables
 from calibrate.noise_model.camera import Camera, Kind
@@ -158,19 +159,54 @@ def continuous_moments(camera: Camera, y: FloatArray) -> tuple[FloatArray, Float
     shot = 0.0 if camera.kind == "gaussian" else y
     if camera.response.is_linear:
         return camera.offset_dn + gain * y, np.broadcast_to(np.asarray(gain) ** 2 * (shot + r**2), y.shape).copy()
-    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     spread = np.sqrt(shot + r**2)
+    if camera.response.form == "two-slope":
+        mean, variance = _piecewise_moments(camera, y, spread)
+        return camera.offset_dn + mean, variance
+    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     values = camera.response.evaluate(gain * (y[..., None] + np.asarray(spread)[..., None] * nodes))
     weights = weights / weights.sum()
     mean = values @ weights
     return camera.offset_dn + mean, (values - mean[..., None]) ** 2 @ weights
 
 
+def _piecewise_moments(camera: Camera, y: FloatArray, spread_e: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance of f(U) for normal U = K (y + spread g) and f of straight pieces, exact, DN and DN^2.
+
+    f(U) = U - sum_j d_j max(U - u_j, 0) with d_j the fall of the slope at knot j. With T standard normal, a_j = (E[U] -
+    u_j)/sigma and a_j <= a_i: E[max(T + a, 0)] = phi(a) + a Phi(a), Cov(T, max(T + a, 0)) = Phi(a), and
+    E[max(T + a_i, 0) max(T + a_j, 0)] = (1 + a_i a_j) Phi(a_j) + a_i phi(a_j).
+    """
+    pieces = camera.response.pieces()
+    if pieces is None:  # pragma: no cover - the caller has checked
+        raise RuntimeError("a polynomial has no straight pieces")
+    knots, slopes = pieces
+    falls = -np.diff(slopes, prepend=1.0)
+    gain = np.asarray(camera.system_gain_dn_per_e)
+    centre, sigma = np.broadcast_arrays(gain * y, np.maximum(gain * spread_e, 1e-12))
+    scaled = [(centre - knot) / sigma for knot in knots]
+    above = [ndtr(a) for a in scaled]
+    density = [np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi) for a in scaled]
+    first = [d + a * p for a, p, d in zip(scaled, above, density, strict=True)]
+    mean, variance = centre.astype(np.float64), sigma**2
+    for i, fall in enumerate(falls):
+        mean = mean - fall * sigma * first[i]
+        variance = variance - 2 * fall * sigma**2 * above[i]
+        for j in range(i, falls.size):  # both terms are above 0 beyond the later knot
+            product = (1 + scaled[i] * scaled[j]) * above[j] + scaled[i] * density[j]
+            weight = fall * falls[j] * (1.0 if j == i else 2.0)
+            variance = variance + weight * sigma**2 * (product - first[i] * first[j])
+    return mean, np.maximum(variance, 0.0)
+
+
 def row_limit(camera: Camera, y: FloatArray, *, least: int = EXACT_ROWS) -> int:
     """Rows above which a spline over the charges may stand in for exact ones.
 
-    Without shot noise nothing smooths the steps of the rounding: knots must lie a tenth of the noise apart.
+    Without shot noise nothing smooths the steps of the rounding: knots must lie a tenth of the noise apart. Over a knee
+    they lie a quarter of the shot noise apart, which is 1/2 in sqrt(y).
     """
+    if camera.response.form == "two-slope" and camera.kind != "gaussian" and y.size:
+        least = max(least, int(np.ceil(8 * float(np.ptp(np.sqrt(np.maximum(y, 0.0)))))) + 1)
     if camera.kind != "gaussian" or camera.bit_depth is None or y.size == 0:
         return least
     return max(least, int(np.ceil(10 * float(np.ptp(y)) / float(camera.read_noise_e))) + 1)

@@ -51,7 +51,8 @@ def given_values(
             raise PhotonbitsError(
                 f"response has no {missing[0]}", legal="a Response, or a mapping with coefficients and scale_dn"
             )
-        response = Response("polynomial", tuple(response["coefficients"]), float(response["scale_dn"]))
+        form = response.get("form", "polynomial")
+        response = Response(form, tuple(response["coefficients"]), float(response["scale_dn"]))
     elif not isinstance(response, Response):
         raise PhotonbitsError(
             f"response is {response!r}", legal="a Response, or a mapping with coefficients and scale_dn"
@@ -91,9 +92,9 @@ def given_values(
     parameters: dict[str, Any] = {
         name: ParameterEntry(value=float(value), std=None, unit=PARAMETERS[name][0]) for name, value in values.items()
     }
-    if response.form == "polynomial":
+    if response.form != "linear":
         parameters["nonlinearity"] = NonlinearityEntry(
-            form="polynomial",
+            form=response.form,
             coefficients=response.coefficients,
             std=tuple(0.0 for _ in response.coefficients),
             scale_dn=response.scale_dn,

@@ -106,8 +106,8 @@ class NoiseModel:
             Default 2^bit_depth - 1 and 0.
         full_well_e : float or None
             Charge at which the response flattens.
-        response : Response or mapping with ``coefficients`` and ``scale_dn``, optional
-            Linear where None.
+        response : Response or mapping, optional
+            ``coefficients``, ``scale_dn`` and, polynomial where absent, ``form``. Linear where None.
         maps : mapping of arrays (height, width), optional
             See the class.
         dark_current_e_per_s : float or None
@@ -144,7 +144,7 @@ class NoiseModel:
         curve = values.get("nonlinearity")
         response = Response()
         if isinstance(curve, NonlinearityEntry):
-            response = Response("polynomial", curve.coefficients, curve.scale_dn)
+            response = Response(curve.form, curve.coefficients, curve.scale_dn)
         gain = number("system_gain_dn_per_e", 0.0)
         if "full_well_e" in values:
             response = replace(response, full_well_dn=gain * number("full_well_e", 0.0))

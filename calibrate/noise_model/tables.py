@@ -210,7 +210,12 @@ def _differential_entropies(camera: Camera, y_e: FloatArray) -> FloatArray:
         some = density > 0
         entropy_nats = -np.sum(density[some] * np.log(density[some])) * step
         # z = offset + f(K w): the entropy gains the mean log of the slope.
-        slope = camera.response.derivative(gain * w) * gain
-        entropy_nats += np.sum(density[some] * np.log(slope[some])) * step
+        knee = camera.response.knee_dn
+        if knee is not None and camera.response.full_well_dn is None:  # no sum over a step of the slope
+            beyond = float(weight @ ndtr((n - knee / gain) / r))
+            entropy_nats += np.log(gain) + beyond * np.log(camera.response.coefficients[1])
+        else:
+            slope = camera.response.derivative(gain * w) * gain
+            entropy_nats += np.sum(density[some] * np.log(slope[some])) * step
         out[i] = entropy_nats / np.log(2)
     return out

@@ -9,6 +9,7 @@ import numpy as np
 
 from calibrate.captures import load_captures, split_by_gain_setting
 from calibrate.captures.capture_set import CaptureSet
+from calibrate.flags import FLAGS
 from calibrate.level_statistics import (
     LevelStatistics,
     NeighbourCovariances,
@@ -21,16 +22,18 @@ from calibrate.noise_model import NoiseModel
 from calibrate.photon_transfer.assemble import build_document
 from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table
 from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
+from calibrate.photon_transfer.knee_search import LEAST_SLOPE, Break, KneeDoubt, doubt_a_knee, find_break
 from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
 from calibrate.photon_transfer.rounding import rounded_moments
 from calibrate.photon_transfer.saturation import find_saturation
 from calibrate.pixel_maps import MeasuredMaps, ScalarFit, measure_maps, record_maps
 from calibrate.plumbing.errors import PhotonbitsError
-from calibrate.response import Response
 
 __all__ = ["fit_noise_model"]
 
 _COMMON_BIT_DEPTHS = (8, 10, 12, 14, 16)
+#: Deviance per degree of freedom of two slopes, over that of the levels below alone, from which on they are refused.
+_WORSE_WITH_KNEE = 1.5
 
 
 def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, seed: int = 0) -> NoiseModel:
@@ -79,7 +82,7 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
         if not integer:
             bit_depth = None
         data = from_levels(captures, levels, white_clip(levels, bit_depth))
-    choice = converged_fit(data, rounding, captures.root, _covariances(captures, levels, data))
+    choice = _fit_with_or_without_knee(data, rounding, captures.root, _covariances(captures, levels, data))
     data = choice.data
     saturation = find_saturation(data, choice.chosen)
     measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None
@@ -102,13 +105,44 @@ def _covariances(
     return measure_covariances(captures, offset, highest)
 
 
-def converged_fit(
+def _fit_with_or_without_knee(
     data: PhotonTransferData, rounding: float, where: object, covariances: tuple[NeighbourCovariances, ...]
+) -> Choice:
+    """The fit of the levels up to saturation, or of those beyond a knee as well where two slopes describe them."""
+    found = find_break(data)
+    if found is None:
+        plain = converged_fit(data, rounding, where, covariances)
+        doubt = doubt_a_knee(data)
+        return plain if doubt is None else replace(plain, knee=doubt)
+    try:
+        choice = converged_fit(found.data, rounding, where, (), found)
+    except PhotonbitsError:
+        return converged_fit(data, rounding, where, covariances)
+    knee = choice.chosen.layout.knee(choice.chosen.theta)
+    if knee is None or knee.slope < LEAST_SLOPE:
+        return converged_fit(data, rounding, where, covariances)
+    try:
+        plain = converged_fit(data, rounding, where, covariances)
+    except PhotonbitsError:
+        return choice
+    limit = max(FLAGS["over_dispersed"].threshold or 0.0, _WORSE_WITH_KNEE * plain.chosen.deviance_per_dof)
+    if choice.chosen.deviance_per_dof <= limit:
+        return choice
+    code = max(start.below_dn for start in found.starts)
+    return replace(plain, knee=KneeDoubt(code, "two straight slopes do not describe the levels beyond it"))
+
+
+def converged_fit(
+    data: PhotonTransferData,
+    rounding: float,
+    where: object,
+    covariances: tuple[NeighbourCovariances, ...],
+    knee: Break | None = None,
 ) -> Choice:
     """The fit; data that send it to infinity are an error with a remedy, not a stack trace."""
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            choice = fit_photon_transfer(data, rounding, covariances)
+            choice = fit_photon_transfer(data, rounding, covariances, knee)
         criteria = np.array([candidate.bic for candidate in choice.candidates])
         finite = (choice.chosen.theta, choice.chosen.covariance, criteria)
         if all(np.all(np.isfinite(values)) for values in finite):
@@ -150,8 +184,7 @@ def _measure_maps(
         raise PhotonbitsError("a table of points has no pixels", where=captures.root, remedy="Fit it with --no-maps")
     layout, theta = choice.chosen.layout, choice.chosen.theta
     gain = layout.get(theta, "gain")
-    curve = layout.coefficients(theta)
-    response = Response("polynomial", tuple(float(c) for c in curve), layout.scale_dn) if curve.size else Response()
+    response = layout.response(theta)
     used = data.used_bright
     rate = layout.get(theta, "dark_rate") / gain if layout.index("dark_rate") is not None else None
     offset, still = layout.get(theta, "offset"), max(layout.get(theta, "dark_variance"), 0.0)

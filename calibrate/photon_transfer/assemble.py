@@ -75,7 +75,7 @@ def build_document(
         coefficients = fit.layout.coefficients(fit.theta)
         std = np.sqrt(np.maximum(np.diag(fit.covariance), 0.0))[-fit.layout.degree :]
         parameters["nonlinearity"] = NonlinearityEntry(
-            form="polynomial",
+            form=fit.layout.form,
             coefficients=tuple(float(c) for c in coefficients),
             std=tuple(float(s) for s in std),
             scale_dn=fit.layout.scale_dn,

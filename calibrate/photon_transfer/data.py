@@ -274,15 +274,21 @@ def _clipped(level: LevelStatistics, white_clip_dn: float | None) -> float:
     return level.maximum_fraction
 
 
-def _mark_saturation(data: PhotonTransferData, offset: float, where: object) -> PhotonTransferData:
-    """Leave out clipped levels, and those past the variance's roll-off."""
+def unclipped_levels(data: PhotonTransferData, offset: float) -> tuple[BoolArray, bool]:
+    """Levels with few enough pixels at the highest code, darks included, and whether any level clips."""
     excess = data.clipped_fraction - np.min(data.clipped_fraction)
     # Signal over noise squared is the charge where light rules the noise: its root is one over the skewness.
     noise = np.sqrt(np.maximum(np.nan_to_num(data.variance_dn2), 1e-12))
     even = data.spatial_variance_dn2 < _EVEN_FRAME * noise**2
     even &= noise < _NORMAL_SKEWNESS * np.maximum(data.mean_dn - offset, 0.0)
     usable = ~(data.bright & (excess > np.where(even, CORRECTABLE_FRACTION, CLIPPED_FRACTION)))
-    saturates = "clip" if np.any(data.bright & (excess > CLIPPED_FRACTION)) else "no"
+    return usable, bool(np.any(data.bright & (excess > CLIPPED_FRACTION)))
+
+
+def _mark_saturation(data: PhotonTransferData, offset: float, where: object) -> PhotonTransferData:
+    """Leave out clipped levels, and those past the variance's roll-off."""
+    usable, clips = unclipped_levels(data, offset)
+    saturates = "clip" if clips else "no"
     rows = np.flatnonzero(data.bright & np.isfinite(data.variance_dn2))
     if rows.size:
         peak = rows[np.argmax(data.variance_dn2[rows])]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,10 @@ class CameraPoint:
         Electrons per unit of light: per photon, or per second of exposure.
     response_coefficients : tuple of float
         c_1, c_2, ... of ``f(u) = u (1 + sum_k c_k (u / scale)^k)``; zeros ask how well a straight camera is known to
-        be straight.
+        be straight. Knee over scale and slope of a two-slope response.
     response_scale_dn : float
         Signal at which the coefficients are read, DN.
+    response_form : {"polynomial", "two-slope"}
     bit_depth : int or None
         None for real values: no rounding, no clips.
     light_scatter : float
@@ -78,6 +80,7 @@ class CameraPoint:
     responsivity_e_per_light: float = 1.0
     response_coefficients: tuple[float, ...] = ()
     response_scale_dn: float = 1.0
+    response_form: Literal["polynomial", "two-slope"] = "polynomial"
     bit_depth: int | None = None
     light_scatter: float = 0.0
     offset_scatter_dn: float = 0.0
@@ -198,8 +201,8 @@ def code_cumulants(camera: CameraPoint, charge_e: FloatArray) -> FloatArray:
         \mu = b + f(u), \quad \kappa_2 = f'^2 K^2 (y + r^2) + 1/12, \quad
         \kappa_3 = f'^3 K^3 y, \quad \kappa_4 = f'^4 K^4 y .
 
-    Where that is not enough (variance below 1.3 DN^2, or a clip within 7 standard deviations) the probabilities of
-    the codes are added up.
+    Where that is not enough (variance below 1.3 DN^2, or a clip or a knee within 7 standard deviations) the
+    probabilities of the codes are added up.
     """
     charge = np.asarray(charge_e, dtype=np.float64)
     response = _response(camera)
@@ -213,7 +216,10 @@ def code_cumulants(camera: CameraPoint, charge_e: FloatArray) -> FloatArray:
     if camera.bit_depth is None:
         return out
     reach = _NEAR_CLIP_SIGMAS * np.sqrt(before)
-    exact = (before < _COARSE_DN2) | (mean - reach < 0.5) | (mean + reach > 2**camera.bit_depth - 1.5)
+    knee = np.inf if response.knee_dn is None else response.knee_dn
+    spread = camera.system_gain_dn_per_e * np.sqrt(shot + camera.read_noise_e**2)
+    exact = (np.abs(u - knee) < _NEAR_CLIP_SIGMAS * spread) & np.isfinite(knee)
+    exact |= (before < _COARSE_DN2) | (mean - reach < 0.5) | (mean + reach > 2**camera.bit_depth - 1.5)
     if np.any(exact):
         out[:, exact] = _added_up(camera, response, shot[exact])
     return out
@@ -368,7 +374,7 @@ def _with(camera: CameraPoint, name: str, value: float) -> CameraPoint:
 def _response(camera: CameraPoint) -> Response:
     if not any(camera.response_coefficients):
         return Response()
-    return Response("polynomial", camera.response_coefficients, camera.response_scale_dn)
+    return Response(camera.response_form, camera.response_coefficients, camera.response_scale_dn)
 
 
 def _added_up(camera: CameraPoint, response: Response, charge_e: FloatArray) -> FloatArray:

@@ -9,8 +9,9 @@ from calibrate.flags import FLAGS, flag
 from calibrate.level_statistics import LevelStatistics
 from calibrate.photon_transfer.data import PhotonTransferData
 from calibrate.photon_transfer.fit import Choice
-from calibrate.photon_transfer.gauss_newton import LEAST_DARK_VARIANCE_DN2
-from calibrate.photon_transfer.likelihood import invert, shot_noise
+from calibrate.photon_transfer.gauss_newton import LEAST_DARK_VARIANCE_DN2, Candidate
+from calibrate.photon_transfer.knee import Knee
+from calibrate.photon_transfer.likelihood import inverse_at, shot_noise
 from calibrate.photon_transfer.saturation import Saturation
 from calibrate.schema import FlagEntry
 
@@ -26,10 +27,17 @@ def raise_flags(
     """All doubts about a fit, the weightiest first."""
     fit = choice.chosen
     out: list[FlagEntry] = []
-    if fit.name != "linear":
+    knee = fit.layout.knee(fit.theta)
+    if knee is not None:
+        beyond = data.used_bright & (data.mean_dn - fit.layout.get(fit.theta, "offset") > knee.knee_dn)
+        out.append(flag("two_slopes", knee_dn=knee.knee_dn, slope=knee.slope, n_levels=int(np.sum(beyond))))
+        out.extend(_late_noise_flags(data, fit, knee))
+    elif fit.name != "linear":
         straight = choice.candidates[0]
         shift = 100 * (straight.theta[0] / fit.theta[0] - 1)
         out.append(flag("photon_transfer_nonlinear", shift_percent=shift, model=fit.name.replace("_", " ")))
+    if choice.knee is not None:
+        out.append(flag("knee_not_fitted", code_dn=choice.knee.code_dn, reason=choice.knee.reason))
     if fit.deviance_per_dof > (FLAGS["over_dispersed"].threshold or 0) and data.known_errors:
         out.append(flag("over_dispersed", deviance_per_dof=fit.deviance_per_dof))
     if data.offset_is_zero:
@@ -65,12 +73,22 @@ def raise_flags(
     return tuple(out)
 
 
+def _late_noise_flags(data: PhotonTransferData, fit: Candidate, knee: Knee) -> list[FlagEntry]:
+    """Read noise that arises after the knee is more than a noise model with all noise before it holds."""
+    if not knee.late_dn2:
+        return []
+    u = inverse_at(fit.theta, fit.layout, np.array([knee.knee_dn]))
+    before = knee.slope**2 * (knee.gain * float(u[0]) + knee.late_dn2)
+    missing = (1 - knee.slope**2) * knee.late_dn2
+    return [flag("read_noise_after_knee", percent=100 * missing / (before + missing))]
+
+
 def _brighter_fatter_flags(data: PhotonTransferData, choice: Choice) -> list[FlagEntry]:
     fit = choice.chosen
     if choice.shifts is not None:
         offset, gain = fit.layout.get(fit.theta, "offset"), fit.layout.get(fit.theta, "gain")
         signal = float(np.max(data.mean_dn[data.used_bright])) - offset
-        x = invert(fit.layout.coefficients(fit.theta), fit.layout.scale_dn, np.array([signal]))
+        x = inverse_at(fit.theta, fit.layout, np.array([signal]))
         share = float(shot_noise(fit.theta, fit.layout, x)[0][0] / (gain * x[0]))
         return [
             flag(

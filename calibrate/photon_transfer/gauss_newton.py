@@ -130,7 +130,7 @@ def fit_candidate(
         w = weights(r, *error_covariance(theta, layout, data, nuisance, shape))
         white, columns = whiten(r, w), whiten_columns(r, w, jacobian)
         step = -solve(columns, white)
-        theta = _descend(step, theta, layout, data, w)
+        theta = descend(step, theta, layout, data, w)
         if (iteration > 13 or fixed is not None) and float(np.linalg.norm(columns @ step)) < 1e-4:
             break
     r = residuals(theta, layout, data)
@@ -187,10 +187,12 @@ def widened_for_scatter(fit: Candidate, data: PhotonTransferData, shape: FloatAr
     return np.asarray(fit.covariance * np.outer(factor, factor))
 
 
-def _descend(step: FloatArray, theta: FloatArray, layout: Layout, data: PhotonTransferData, w: Weights) -> FloatArray:
+def descend(step: FloatArray, theta: FloatArray, layout: Layout, data: PhotonTransferData, w: Weights) -> FloatArray:
     """The next theta: the step, held to the legal range and halved until the weighted squares fall."""
     gain, dark = layout.get(theta, "gain"), layout.get(theta, "dark_variance")
     limits = {"gain": 0.3 * gain, "dark_variance": max(0.5 * dark, LEAST_DARK_VARIANCE_DN2)}
+    slope = layout.get(theta, "slope")
+    limits |= {"knee": 0.1 * layout.get(theta, "knee"), "slope": 0.3 * min(slope, 1.0 - slope)}
     for name, limit in limits.items():
         position = layout.index(name)
         if position is not None and abs(step[position]) > limit:

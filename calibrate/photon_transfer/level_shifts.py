@@ -11,7 +11,7 @@ import numpy as np
 
 from calibrate.photon_transfer.clipping import code_moments, is_near
 from calibrate.photon_transfer.data import PhotonTransferData
-from calibrate.photon_transfer.likelihood import FloatArray, Layout, invert, polynomial
+from calibrate.photon_transfer.likelihood import FloatArray, Layout, curve_at, inverse_at
 from calibrate.photon_transfer.rounding import NEGLIGIBLE_VARIANCE_DN2, rounded_moments
 
 
@@ -26,22 +26,23 @@ def with_level_shifts(theta: FloatArray, layout: Layout, data: PhotonTransferDat
     """
     offset, w = layout.get(theta, "offset"), max(layout.get(theta, "dark_variance"), 0.0)
     gain = layout.get(theta, "gain") * (1 + data.gain_pattern)
-    curve = layout.coefficients(theta)
     rows = np.flatnonzero(data.used_bright)
     if not rows.size or data.offset_is_zero:
         return data
     pattern = np.maximum(data.spatial_variance_dn2[rows], 0.0)
-    x = invert(curve, layout.scale_dn, data.mean_dn[rows] - offset - data.mean_shift_dn[rows])
-    level, slope, bend = polynomial(curve, layout.scale_dn, x)
+    x = inverse_at(theta, layout, data.mean_dn[rows] - offset - data.mean_shift_dn[rows])
+    level, slope, bend = curve_at(theta, layout, x)
 
     def variance_at(signal: FloatArray) -> FloatArray:
-        return np.asarray(polynomial(curve, layout.scale_dn, signal)[1] ** 2 * (gain * signal + w))
+        return np.asarray(curve_at(theta, layout, signal)[1] ** 2 * (gain * signal + w))
 
     spread = np.maximum(pattern - data.offset_variance_dn2, 0.0) / np.maximum(slope, 0.05) ** 2
     step = 0.02 * layout.scale_dn
     second = (variance_at(x + step) - 2 * variance_at(x) + variance_at(np.maximum(x - step, 0.0))) / step**2
     # The curve is a straight line below 0, with a kink in V there: no second derivative across it.
-    second = np.where((x > 2 * step) & (layout.degree > 0), second, 0.0)
+    # Nor does V bend away from the knee of two slopes; near it the pattern is in the moments themselves.
+    bends = layout.degree > 0 and layout.form == "polynomial"
+    second = np.where((x > 2 * step) & bends, second, 0.0)
     mean_shift = 0.5 * bend * spread
     variance_shift = 0.5 * second * spread
     if layout.rounding_dn2 > 0:

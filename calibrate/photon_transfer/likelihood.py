@@ -14,13 +14,15 @@ predicted from the level's own mean, v_i = V(m_i), and the errors of both residu
 
 with V' = dV/dm and c = cov(m_i, v_i) = kappa_3 / samples, which is 1/(2 sqrt(y)) of a correlation for shot noise.
 Darks are predicted after rounding (`rounding`): below 0.5 DN of noise it does more than add 1/12.
-Candidates may have the shot noise S(x) of a brighter-fatter sensor (`brighter_fatter`) in place of K x, or read noise
-after the response, v_i = f'(x_i)^2 K x_i + w + 1/12.
+Candidates may have the shot noise S(x) of a brighter-fatter sensor (`brighter_fatter`) in place of K x, read noise
+after the response, v_i = f'(x_i)^2 K x_i + w + 1/12, or a response of two slopes (`knee`), whose mean and variance near
+the knee are integrals over the noise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +30,9 @@ from numpy.typing import NDArray
 from calibrate.photon_transfer.brighter_fatter import Quadrant, shot_variance_e2, third_cumulant_e3
 from calibrate.photon_transfer.clipping import code_moments, is_near
 from calibrate.photon_transfer.data import PhotonTransferData
+from calibrate.photon_transfer.knee import Knee, by_mean, cumulants_at, inverted, own_signal, piecewise
 from calibrate.photon_transfer.rounding import NEGLIGIBLE_VARIANCE_DN2, rounded_moments
+from calibrate.response import Response
 
 FloatArray = NDArray[np.float64]
 ROUNDING_VARIANCE_DN2 = 1.0 / 12.0
@@ -49,7 +53,8 @@ class Nuisance:
 class Layout:
     """Which parameters a candidate model has, in the order of its vector theta; the response's stand last.
 
-    ``neighbours`` are the shifts of a brighter-fatter model, held fixed beside its own ``a00`` and ``b``.
+    ``neighbours`` are the shifts of a brighter-fatter model, held fixed beside its own ``a00`` and ``b``;
+    ``light_pattern``, the light's relative variance over a frame, counts near a knee.
     """
 
     names: tuple[str, ...]
@@ -58,6 +63,8 @@ class Layout:
     rounding_dn2: float
     noise_after_response: bool = False
     neighbours: Quadrant = ()
+    form: Literal["polynomial", "two-slope"] = "polynomial"
+    light_pattern: float = 0.0
 
     def index(self, name: str) -> int | None:
         """Position in theta; None where the model does not have it."""
@@ -69,8 +76,24 @@ class Layout:
         return 0.0 if position is None else float(theta[position])
 
     def coefficients(self, theta: FloatArray) -> FloatArray:
-        """Response coefficients c_1 .. c_degree."""
+        """Response coefficients c_1 .. c_degree; knee over scale and slope of a two-slope one."""
         return theta[len(self.names) - self.degree :]
+
+    def knee(self, theta: FloatArray) -> Knee | None:
+        """The knee of a two-slope candidate, and the noise that passes through it."""
+        if self.form != "two-slope":
+            return None
+        place, slope = self.coefficients(theta)
+        w = max(self.get(theta, "dark_variance"), 0.0)
+        late = w if self.noise_after_response else 0.0
+        gain = self.get(theta, "gain")
+        return Knee(float(place) * self.scale_dn, float(slope), gain, w - late, late, self.light_pattern)
+
+    def response(self, theta: FloatArray) -> Response:
+        """The fitted response curve."""
+        if self.degree == 0:
+            return Response()
+        return Response(self.form, tuple(float(c) for c in self.coefficients(theta)), self.scale_dn)
 
 
 @dataclass(frozen=True)
@@ -126,6 +149,22 @@ def invert(coefficients: FloatArray, scale: float, v: FloatArray) -> FloatArray:
     return u
 
 
+def curve_at(theta: FloatArray, layout: Layout, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """f(u), f'(u), f''(u) of a candidate's response."""
+    knee = layout.knee(theta)
+    if knee is not None:
+        return piecewise(knee.knee_dn, knee.slope, u)
+    return polynomial(layout.coefficients(theta), layout.scale_dn, u)
+
+
+def inverse_at(theta: FloatArray, layout: Layout, v: FloatArray) -> FloatArray:
+    """u with f(u) = v under a candidate's response."""
+    knee = layout.knee(theta)
+    if knee is not None:
+        return inverted(knee.knee_dn, knee.slope, v)
+    return invert(layout.coefficients(theta), layout.scale_dn, v)
+
+
 def shot_noise(theta: FloatArray, layout: Layout, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Shot variance S(x), DN^2, before the response, and its first two derivatives by the signal x, DN."""
     gain = layout.get(theta, "gain")
@@ -140,15 +179,14 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     """Measured minus predicted, for every level that the fit uses."""
     offset = layout.get(theta, "offset")
     gain, w = layout.get(theta, "gain"), layout.get(theta, "dark_variance")
-    coefficients = layout.coefficients(theta)
     exposure = np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
     light = np.where(np.isfinite(data.light), data.light, 0.0)
     x = layout.get(theta, "responsivity") * light + layout.get(theta, "dark_rate") * exposure
-    fitted_mean = offset + polynomial(coefficients, layout.scale_dn, x)[0] + data.mean_shift_dn
+    fitted_mean = offset + curve_at(theta, layout, x)[0] + data.mean_shift_dn
     # Brights: the light at the level's own mean; darks: the model's own dark signal.
-    own = invert(coefficients, layout.scale_dn, data.mean_dn - offset - data.mean_shift_dn)
+    own = inverse_at(theta, layout, data.mean_dn - offset - data.mean_shift_dn)
     seen = np.where(data.bright, own, x)
-    slope = polynomial(coefficients, layout.scale_dn, seen)[1]
+    slope = curve_at(theta, layout, seen)[1]
     shot, _, bent = shot_noise(theta, layout, seen)
     if layout.index("a00") is not None:
         # Uneven light samples the curve of S over its bend; `level_shifts` has that of the response.
@@ -157,6 +195,12 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     shot = shot * np.where(data.bright, 1 + data.gain_pattern, 1.0)
     read = w if layout.noise_after_response else slope**2 * w
     fitted_variance = slope**2 * shot + read + layout.rounding_dn2 + data.variance_shift_dn2
+    knee = layout.knee(theta)
+    if knee is not None:
+        near = np.flatnonzero(data.bright & knee.is_near(x))
+        fitted_mean[near] = offset + cumulants_at(knee, x[near])[0] + data.mean_shift_dn[near]
+        near, _, at_knee = _near_knee(knee, seen, data, offset)
+        fitted_variance[near] = at_knee[1] + layout.rounding_dn2 + data.variance_shift_dn2[near]
     dark = np.flatnonzero(data.dark)
     if layout.rounding_dn2 > 0 and dark.size:
         charged = gain * np.maximum(x[dark], 0.0) + w
@@ -179,6 +223,15 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
         fitted_mean,
         fitted_variance,
     )
+
+
+def _near_knee(
+    knee: Knee, seen: FloatArray, data: PhotonTransferData, offset: float
+) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
+    """Bright levels with pixels on both sides of the knee, their signals at their own means, and their cumulants."""
+    near = np.flatnonzero(data.bright & knee.is_near(seen))
+    own = own_signal(knee, data.mean_dn[near] - offset - data.mean_shift_dn[near])
+    return near, own, cumulants_at(knee, own)
 
 
 def needs_code_sums(
@@ -232,13 +285,12 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
     """What the errors of means and variances follow from; never from the observed variance."""
     gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
     offset = layout.get(theta, "offset")
-    coefficients = layout.coefficients(theta)
     exposure = np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
     dark_signal = layout.get(theta, "dark_rate") * exposure
-    own = invert(coefficients, layout.scale_dn, data.mean_dn - offset - data.mean_shift_dn)
+    own = inverse_at(theta, layout, data.mean_dn - offset - data.mean_shift_dn)
     seen = np.where(data.bright, own, dark_signal)
     shot_signal = np.maximum(seen, 0.0)
-    _, slope, bend = polynomial(coefficients, layout.scale_dn, seen)
+    _, slope, bend = curve_at(theta, layout, seen)
     shot, shot_slope, _ = shot_noise(theta, layout, shot_signal)
     read = w if layout.noise_after_response else slope**2 * w
     noise = shot + (0.0 if layout.noise_after_response else w)  # what passes through the response
@@ -256,11 +308,16 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
             variance[one_by_one], third[one_by_one], fourth[one_by_one] = exact[1:]
     variance = np.maximum(variance, 1e-9 * np.max(variance))  # a noiseless level has no infinite weight
     # dV/dm through dV/du, for brights; a dark's prediction does not use its own mean.
-    by_mean = (2 * slope * bend * noise + slope**2 * shot_slope) / np.maximum(slope, 0.05)
-    by_mean = np.where(data.bright, by_mean, 0.0)
+    with_mean = (2 * slope * bend * noise + slope**2 * shot_slope) / np.maximum(slope, 0.05)
+    with_mean = np.where(data.bright, with_mean, 0.0)
+    knee = layout.knee(theta)
+    if knee is not None:
+        near, at, at_knee = _near_knee(knee, seen, data, offset)
+        variance[near], third[near], fourth[near] = at_knee[1] + layout.rounding_dn2, at_knee[2], at_knee[3]
+        slope[near], with_mean[near] = at_knee[4], by_mean(knee, at)
     # Covariances of neighbours restore the Poisson variance in the sum over pixels.
     of_mean = variance + slope**2 * (gain * shot_signal - shot)
-    return Cumulants(variance, third, fourth, by_mean, slope, of_mean)
+    return Cumulants(variance, third, fourth, with_mean, slope, of_mean)
 
 
 def error_covariance(

@@ -8,7 +8,7 @@ import numpy as np
 
 from calibrate.photon_transfer.data import PhotonTransferData
 from calibrate.photon_transfer.gauss_newton import Candidate
-from calibrate.photon_transfer.likelihood import invert
+from calibrate.photon_transfer.likelihood import inverse_at, invert
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def _with_charge(code: float, std: float, fit: Candidate, *, is_full_well: bool)
 
     def charge(values: np.ndarray, at: float) -> float:
         signal = at - layout.get(values, "offset")
+        if layout.form == "two-slope":
+            return float(inverse_at(values, layout, np.array([signal]))[0]) / layout.get(values, "gain")
         curve = layout.coefficients(values)
         # Above the fitted range the curve goes on along its tangent.
         inside = min(signal, _curve_top(curve, layout.scale_dn))

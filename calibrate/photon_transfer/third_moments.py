@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibrate.photon_transfer.data import PhotonTransferData
-from calibrate.photon_transfer.likelihood import Layout, cumulants, invert, polynomial
+from calibrate.photon_transfer.likelihood import Layout, cumulants, curve_at, inverse_at
 from calibrate.photon_transfer.rounding import FloatArray
 
 
@@ -45,9 +45,8 @@ def read_third_moments(theta: FloatArray, layout: Layout, data: PhotonTransferDa
     if not rows.size or data.offset_is_zero:
         return unknown
     gain = layout.get(theta, "gain")
-    curve = layout.coefficients(theta)
-    x = invert(curve, layout.scale_dn, data.mean_dn[rows] - layout.get(theta, "offset"))
-    slope = polynomial(curve, layout.scale_dn, x)[1]
+    x = inverse_at(theta, layout, data.mean_dn[rows] - layout.get(theta, "offset"))
+    slope = curve_at(theta, layout, x)[1]
     model = cumulants(theta, layout, data)
     noise, by_mean = model.variance[rows], model.variance_by_mean[rows]
     shot = slope**2 * gain * np.maximum(x, 0.0)

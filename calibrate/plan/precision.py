@@ -155,7 +155,7 @@ def entropy_slopes_bits(model: NoiseModel, signal_e: float, coefficients: tuple[
         camera.response.evaluate(np.array(float(camera.system_gain_dn_per_e) * signal_e))
     )
     reach = float(camera.white_clip_dn - camera.offset_dn) if camera.bit_depth is not None else None
-    scale = camera.response.scale_dn if camera.response.form == "polynomial" else (reach or 2 * mean_dn + 1.0)
+    scale = camera.response.scale_dn if camera.response.form != "linear" else (reach or 2 * mean_dn + 1.0)
 
     def entropy(**changes: float | Response) -> float:
         changed = plain.with_parameters(**changes)
@@ -182,7 +182,8 @@ def entropy_slopes_bits(model: NoiseModel, signal_e: float, coefficients: tuple[
 def _bent(response: Response, coefficients: tuple[float, ...], scale_dn: float, k: int, change: float) -> Response:
     changed = list(coefficients)
     changed[k] += change
-    return Response("polynomial", tuple(changed), scale_dn, response.full_well_dn)
+    form = "polynomial" if response.form == "linear" else response.form
+    return Response(form, tuple(changed), scale_dn, response.full_well_dn)
 
 
 def maps_bits(sensor: PlanSensor, levels: Sequence[LevelDesign], scene: Scene) -> float:

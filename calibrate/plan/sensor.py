@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,10 +149,12 @@ def plan_sensor(
             notes.append(f"A light that scatters by {scatter:g} % from level to level is assumed.")
     curve = model.document.parameters.get("nonlinearity")
     coefficients: tuple[float, ...] = ()
+    form: Literal["polynomial", "two-slope"] = "polynomial"
     scale = float(camera.response.inverse(np.array(saturation_dn - float(camera.offset_dn))))
     if isinstance(curve, NonlinearityEntry):
-        coefficients, scale = curve.coefficients, curve.scale_dn
-    coefficients += (0.0,) * max(0, response_terms - len(coefficients))
+        form, coefficients, scale = curve.form, curve.coefficients, curve.scale_dn
+    if form == "polynomial":
+        coefficients += (0.0,) * max(0, response_terms - len(coefficients))
     dark = model.parameter("dark_current_e_per_s")
     offset_scatter = model.parameter("offset_scatter_dn")
     point = CameraPoint(
@@ -161,6 +164,7 @@ def plan_sensor(
         dark_current_e_per_s=max(0.0 if dark is None else dark.value, 0.0),
         response_coefficients=coefficients,
         response_scale_dn=scale,
+        response_form=form,
         bit_depth=camera.bit_depth,
         light_scatter=scatter / 100,
         offset_scatter_dn=0.0 if offset_scatter is None else offset_scatter.value,

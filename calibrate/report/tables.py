@@ -29,11 +29,25 @@ def parameter_rows(parameters: Parameters) -> list[tuple[str, str, str, str, str
             value = format_value_std(entry.value, entry.std)
             rows.append((LABELS.get(name, name), name, value, unit_words(unit), meaning))
         elif isinstance(entry, NonlinearityEntry):
+            if entry.form == "two-slope":
+                rows += two_slope_rows(entry)
+                continue
             for k, (value_k, std_k) in enumerate(zip(entry.coefficients, entry.std, strict=True), start=1):
                 where = f"c{k} of f(u) = u (1 + Σ cₖ (u / {significant(entry.scale_dn, 5)} DN)ᵏ)"
                 label = f"{LABELS[name]} c{k}"
                 rows.append((label, name, format_value_std(value_k, std_k), unit_words(unit), f"{meaning}: {where}"))
     return rows
+
+
+def two_slope_rows(entry: NonlinearityEntry) -> list[tuple[str, str, str, str, str]]:
+    """Rows (label, key, value(std), unit, meaning) of a knee, in DN, and the slope beyond it."""
+    (knee, slope), (knee_std, slope_std) = entry.coefficients, entry.std
+    value = format_value_std(knee * entry.scale_dn, knee_std * entry.scale_dn)
+    beyond = format_value_std(slope, slope_std)
+    return [
+        ("Knee", "nonlinearity", value, "DN", "signal above the offset where the response bends"),
+        ("Slope beyond the knee", "nonlinearity", beyond, "1", "over that at small signals"),
+    ]
 
 
 def headline_table(document: NoiseModelDocument) -> Table:

@@ -154,6 +154,10 @@ def is_smooth(
     sigma = np.sqrt(np.maximum(variance, 0.0) + spread_dn2)
     inside = mean_dn - BLACK_SIGMAS * sigma > camera.black_clip_dn
     inside &= mean_dn + WHITE_SIGMAS * np.sqrt(np.maximum(variance, 0.0)) < highest_mean_dn(camera)
+    knee = camera.response.knee_dn
+    if knee is not None:  # pixels on both sides of it
+        before = np.sqrt(gain**2 * (charge + read**2) + spread_dn2 / np.maximum(first.slope, 0.05) ** 2)
+        inside &= np.abs(gain * charge - knee) > WHITE_SIGMAS * before
     return np.asarray(((fine & (blur >= _SMOOTH_NATS)) | wide) & inside)
 
 

@@ -7,6 +7,7 @@ import torch
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.channel import Channel
 
+KNEE = {"coefficients": (0.6, 0.3), "scale_dn": 500.0}
 CURVE = {"coefficients": (-0.04, -0.02), "scale_dn": 900.0}
 MAPS = {
     "system_gain_dn_per_e": 0.5 * (1 + 0.1 * np.sin(np.arange(12.0))).reshape(3, 4),
@@ -33,6 +34,19 @@ CAMERAS = {
         "offset_dn": 30.0,
         "bit_depth": 12,
         "response": CURVE,
+    },
+    "two slopes": {
+        "system_gain_dn_per_e": 0.9,
+        "read_noise_e": 2.0,
+        "offset_dn": 30.0,
+        "bit_depth": 12,
+        "response": {"form": "two-slope", **KNEE},
+    },
+    "real two slopes": {
+        "system_gain_dn_per_e": 0.8,
+        "read_noise_e": 1.5,
+        "offset_dn": 4.0,
+        "response": {"form": "two-slope", **KNEE},
     },
     "full well": {
         "system_gain_dn_per_e": 0.9,
