@@ -83,10 +83,11 @@ def ascend(
     *,
     steps: int,
     learning_rate: float,
+    stop: int | None = None,
     save_every: int = SAVE_EVERY,
     save: Callable[[AscentState], None] | None = None,
 ) -> AscentState:
-    """Take the steps that are left; ``save`` is called every ``save_every`` of them.
+    """Take the steps that are left, or those up to ``stop``; ``save`` is called every ``save_every`` of them.
 
     The step size falls to 0 as a cosine. The best parameters seen win, the last ones included; of a noisy
     objective the last ones.
@@ -97,7 +98,8 @@ def ascend(
         If a gradient is not finite.
     """
     rates = {spec.name: spec.rate for spec in system.specs()}
-    while state.step < steps:
+    end = steps if stop is None else min(steps, stop)
+    while state.step < end:
         objective.prepare(state.step, _tensors(state.parameters))
         value, bits, gradient = _gradient(system, objective, state)
         if value > state.best_value and not objective.noisy:

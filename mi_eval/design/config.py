@@ -77,6 +77,7 @@ class OptimiserEntry(_Strict):
     patch_size: int = Field(default=8, ge=2)
     refit_every: int = Field(default=5, ge=1)
     seed: int = Field(default=0, ge=0)
+    starts: int | None = Field(default=None, ge=1)
 
 
 class AuditEntry(_Strict):

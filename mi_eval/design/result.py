@@ -59,6 +59,8 @@ class DesignResult:
         The same on objects that the optimiser did not see.
     audit_before, audit_after : Audit or None
     restarts : tuple of Restart
+    raced_bits_per_pixel : tuple of float
+        The surrogate of every start at the end of the race for which starts go on, best first; empty without a race.
     settings : dict
         Of the optimiser, seed included.
     cpu_seconds, peak_memory_mb : float
@@ -76,6 +78,7 @@ class DesignResult:
     audit_before: Audit | None
     audit_after: Audit | None
     restarts: tuple[Restart, ...]
+    raced_bits_per_pixel: tuple[float, ...]
     settings: dict[str, Any]
     cpu_seconds: float
     peak_memory_mb: float
@@ -242,6 +245,7 @@ class DesignResult:
                 {"index": r.index, "start": r.start, "bits_per_pixel": r.bits_per_pixel, "curve": list(r.curve)}
                 for r in self.restarts
             ],
+            "raced_bits_per_pixel": list(self.raced_bits_per_pixel),
             "limits": [vars(check) for check in self.limit_checks()],
             "flags": [{"code": code, "message": message} for code, message in self.flags()],
             "version": __version__,

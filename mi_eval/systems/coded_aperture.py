@@ -19,6 +19,20 @@ from mi_eval.systems.protocol import (
 )
 from mi_eval.torch_extra import Tensor, torch
 
+_CLOSED = 1e-6  # a transmission that casts no shadow
+
+
+def _move(light: Tensor) -> int:
+    """Cells to move a row or column of light by; only closed cells leave it."""
+    number = len(light)
+    opened = torch.nonzero(light > _CLOSED).ravel()
+    if not len(opened):
+        return 0
+    middle = float((light * torch.arange(number)).sum() / light.sum())
+    room = range(-int(opened[0]), number - int(opened[-1]))
+    # Rounded, so that two places equally near are not told apart by rounding errors.
+    return min(room, key=lambda move: (round(abs(middle + move - number // 2), 6), move))
+
 
 @dataclass(frozen=True)
 class CodedAperture(ImagingSystem):
@@ -93,6 +107,12 @@ class CodedAperture(ImagingSystem):
             mask = rng.random(self.mask_shape) * (rng.random(self.mask_shape) < density)
             mask.flat[rng.integers(mask.size)] = rng.random()
         return {"transmission": torch.from_numpy(mask)}
+
+    def centred(self, parameters: Parameters) -> Parameters:
+        """The mask moved by whole cells, the middle of its light nearest to the pinhole; no open cell is cut."""
+        mask = parameters["transmission"]
+        moves = [_move(mask.sum(dim=1 - axis)) for axis in (0, 1)]
+        return {"transmission": torch.roll(mask, moves, dims=(0, 1))}
 
     def psf(self, parameters: Parameters) -> Tensor:
         """Point-spread function (height, width), the mask's middle at [0, 0]."""

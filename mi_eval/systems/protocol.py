@@ -135,6 +135,14 @@ class ImagingSystem(ABC):
         """
         return None
 
+    def centred(self, parameters: Parameters) -> Parameters:
+        """The same optics, moved so that a frame shows the middle of the objects; here as they are.
+
+        Where frames shift with the optics the information does not tell one place from another, and an ascent ends at
+        any. What a frame shows then lies off what it was aimed at, and results that are counted there suffer.
+        """
+        return parameters
+
     def pictures(self, parameters: Parameters) -> dict[str, FloatArray]:
         """Images of the optics for a report, by caption."""
         return {spec.name: _picture(parameters[spec.name]) for spec in self.specs() if len(spec.shape) == 2}

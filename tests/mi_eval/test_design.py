@@ -1,5 +1,6 @@
 """Designs against known optima, the objectives behind them, and what a run promises."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -243,6 +244,82 @@ def test_a_stopped_run_resumes_to_the_same_design(tmp_path, monkeypatch):
     path.write_bytes(b"broken")
     with pytest.raises(PhotonbitsError, match="damaged"):
         optimise(mask_problem(), SHORT, checkpoint=path)
+
+
+def test_the_best_of_many_starts_go_on_as_if_alone():
+    raced = optimise(mask_problem(), replace(SHORT, starts=9))
+    every = optimise(mask_problem(), replace(SHORT, restarts=9))
+    assert raced.settings["starts"] == 9 and every.raced_bits_per_pixel == ()
+    steps = SHORT.steps // 8
+    curves = {restart.index: restart.curve for restart in every.restarts}
+    best = sorted(curves, key=lambda index: -max(curves[index][: steps + 1]))[:2]
+    assert {r.index: r.curve for r in raced.restarts} == {index: curves[index] for index in sorted(best)}
+    at_the_end = sorted((curve[steps - 1] for curve in curves.values()), reverse=True)
+    assert list(raced.raced_bits_per_pixel) == at_the_end == raced.to_dict()["raced_bits_per_pixel"]
+
+
+def test_a_race_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    settings = replace(SHORT, steps=60, starts=6)
+    whole = optimise(mask_problem(), settings)
+    monkeypatch.setattr(sys.modules["mi_eval.design.optimise"], "_SAVE_STARTS", 2)
+    save = Checkpoint.save
+    for stops_at, begun in ((2, 4), (2, 6)):  # in the race, and in the second of the ascents that go on
+        saves = []
+
+        def stop(self, place, saves=saves, stops_at=stops_at):
+            save(self, place)
+            saves.append(place)
+            if len(saves) == stops_at:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Checkpoint, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            optimise(mask_problem(), settings, checkpoint=tmp_path / "checkpoint.npz")
+        held = Checkpoint.load(tmp_path / "checkpoint.npz", run_digest(mask_problem(), settings, None))
+        assert len(held.states) == begun
+    monkeypatch.setattr(Checkpoint, "save", save)
+    resumed = optimise(mask_problem(), settings, checkpoint=tmp_path / "checkpoint.npz")
+    assert resumed.to_dict(timed=False) == whole.to_dict(timed=False)
+
+
+def test_races_need_values_that_do_not_scatter():
+    with pytest.raises(PhotonbitsError, match="as many starts as restarts"):
+        replace(SHORT, starts=1)
+    with pytest.raises(PhotonbitsError, match="spectral and full"):
+        optimise(mask_problem(), replace(SHORT, objective="density", starts=4))
+
+
+def test_many_starts_find_the_best_mask_and_aim_it():
+    """No cell opened, closed or moved is better, which holds of few optima, nor is any block of cells."""
+    problem = DesignProblem(
+        CodedAperture((32, 32), (5, 5), margin_px=2),
+        make_prior("cells", {"radius_px": 4.0}),
+        SENSOR,
+        mean_light_e=100.0,
+    )
+    settings = OptimiserSettings(steps=120, restarts=3, starts=64, seed=20)
+    result = optimise(problem, settings)
+    objective = settings.objective_for(problem, settings.seed)
+    mask = torch.from_numpy(result.after.parameters["transmission"])
+    rows, columns = np.indices((5, 5))
+    blocks = [
+        (rows < height) & (columns < width) & ((rows > 0) | (columns > 0) | (not cut))
+        for height in range(1, 6)
+        for width in range(1, 6)
+        for cut in (False, True)
+    ]
+    others = [torch.from_numpy(block.astype(float)) for block in blocks if block.any()]
+    cells = [divmod(cell, 5) for cell in range(25)]
+    for one in cells:
+        for two in cells:
+            other = mask.clone()
+            other[one], other[two] = (mask[two], mask[one]) if one != two else (1 - mask[one], 1 - mask[one])
+            if other.sum() > 0:
+                others.append(other)
+    best = max(objective.report({"transmission": other}) for other in others)
+    assert result.surrogate_after >= best - 1e-9
+    open_cells = torch.nonzero(mask > 0.5).to(torch.float64)
+    assert (torch.abs(open_cells.mean(dim=0) - 2.0) <= 0.5).all()
 
 
 def test_a_saved_design_is_scored_again(tmp_path):

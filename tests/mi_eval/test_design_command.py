@@ -63,6 +63,7 @@ def test_a_run_writes_design_and_report(folder):
 def test_restarts_run_on_a_cluster(folder):
     distributed = pytest.importorskip("distributed")
     text = SMALL.replace("audit: {frames: 60, patch_size: 4}", "audit: null")
+    text = text.replace("restarts: 2", "restarts: 2, starts: 4")
     (folder / "config.yaml").write_text(text)
     here = run(folder / "config.yaml", "-o", folder / "here", "--json", "--deterministic")
     assert here.exit_code == 0, here.stderr

@@ -259,6 +259,27 @@ def test_phase_mask_keeps_the_light_and_defocus_is_symmetric():
     assert float((masked[0] - masked[2]).abs().max()) > 0.05 * float(masked[0].max())
 
 
+def test_coded_apertures_are_centred_without_loss():
+    system = CodedAperture((9, 8), (5, 4))
+    for seed in range(20):
+        mask = system.start("random", np.random.default_rng(seed))
+        moved = system.centred(mask)
+        before, after = mask["transmission"].numpy(), moved["transmission"].numpy()
+        assert sorted(before.ravel()) == sorted(after.ravel())
+        power = [torch.abs(system.transfer(parameters)) for parameters in (mask, moved)]
+        assert torch.allclose(*power, atol=1e-12)  # no cell went round the edge
+        places = np.indices(before.shape)
+        off = [np.abs((places * m).sum(axis=(1, 2)) / m.sum() - np.array([2, 2])).round(9) for m in (before, after)]
+        assert (off[1] <= off[0]).all()
+        again = system.centred(moved)["transmission"]
+        assert torch.equal(again, moved["transmission"])
+    corner = torch.zeros(5, 4, dtype=torch.float64)
+    corner[4, 0] = 0.5
+    assert system.centred({"transmission": corner})["transmission"][2, 2] == 0.5
+    closed = {"transmission": torch.zeros(5, 4, dtype=torch.float64)}
+    assert torch.equal(system.centred(closed)["transmission"], closed["transmission"])
+
+
 def test_coded_aperture_is_a_direct_sum_of_shifted_objects():
     system = CodedAperture((9, 8), (3, 2))
     mask = np.random.default_rng(0).random((3, 2))
