@@ -186,7 +186,7 @@ def _train(
 ) -> Any:
     """Two encoders by Adam on symmetric InfoNCE, stopped where the validation score was best."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(int(seed))
         critic = torch.nn.ModuleList([_encoder(v.shape[1:], channels, features) for v in (a, b)])
     optimiser = torch.optim.AdamW(critic.parameters(), lr=learning_rate, weight_decay=1e-2)
     rng = np.random.default_rng([seed, 1])

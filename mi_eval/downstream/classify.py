@@ -90,7 +90,7 @@ class Classifier(Decoder):
         network = _make_network(x, classes, self.channels, seed)
         loss = torch.nn.functional.cross_entropy
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # of the dropout
+            torch.default_generator.manual_seed(seed)  # of the dropout
             history = fit(
                 network,
                 lambda rows: loss(network(x[rows]), y[rows]),
@@ -161,7 +161,7 @@ def _make_network(x: Tensor, classes: int, channels: int, seed: int) -> Any:
     nn, (inputs, height, width) = torch.nn, x.shape[1:]
     cells = -(-height // 4) * -(-width // 4)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return nn.Sequential(
             nn.Conv2d(inputs, channels, 5, stride=2, padding=2),
             nn.SiLU(),

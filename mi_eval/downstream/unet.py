@@ -195,7 +195,7 @@ class _Network(torch.nn.Module):
 def make_network(inputs: int, outputs: int, channels: int, seed: int) -> Any:
     """A network with seeded weights, float32; the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return _Network(inputs, outputs, channels).to(torch.float32)
 
 

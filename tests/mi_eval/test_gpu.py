@@ -14,6 +14,7 @@ from script_files import load_script
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval import estimate_information
+from mi_eval.bounds import learned_bound
 from mi_eval.density import PatchSet
 from mi_eval.density.camera_cells import CameraCells
 from mi_eval.density.network import captured, device, training
@@ -21,6 +22,7 @@ from mi_eval.density.network.causal import CausalNetwork
 from mi_eval.density.network.gated_pixelcnn import GatedPixelCNN
 from mi_eval.density.network.training import Schedule
 from mi_eval.design.determinism import deterministic_torch
+from mi_eval.downstream.unet import make_network
 from mi_eval.heldout import heldout_code_lengths
 from mi_eval.pixel_classes import classify_pixels
 from mi_eval.truth import make_source
@@ -115,12 +117,12 @@ def test_settings_of_the_gpu_come_back_after_the_last_thread() -> None:
 
 def test_steps_for_a_gpu_are_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam, the clipped gradient and the average, with numbers that lie in tensors."""
-    steps, schedule = 40, Schedule(learning_rate=0.1)
+    steps, schedule = 40, Schedule(learning_rate=0.1, weight_decay=0.5)
     centre = torch.linspace(-3, 3, 24).reshape(4, 6)
     order = torch.from_numpy(np.random.default_rng(0).integers(0, 4, (steps, 2)))
 
     def start() -> tuple[list[Any], list[list[Any]], list[Any]]:
-        weights = [torch.ones(6, requires_grad=True), torch.zeros(1, requires_grad=True)]
+        weights = [torch.ones(1, 6, requires_grad=True), torch.zeros(1, requires_grad=True)]
         return (
             weights,
             [[torch.zeros_like(w) for w in weights] for _ in range(2)],
@@ -133,9 +135,7 @@ def test_steps_for_a_gpu_are_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -
     weights, moments, averaged = start()
     for step in range(steps):
         gradients = list(torch.autograd.grad(loss(weights, order[step]), weights))
-        training._step(weights, gradients, moments, step + 1, training._rate(step, steps, schedule))
-        with torch.no_grad():
-            torch._foreach_lerp_(averaged, weights, training._share(step))
+        training._step(weights, gradients, moments, averaged, step, steps, schedule)
     others, other_moments, other_averaged = start()
     advance = captured.CapturedSteps(
         lambda index: loss(others, index),
@@ -149,6 +149,20 @@ def test_steps_for_a_gpu_are_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -
     for one, other in zip((*weights, *averaged), (*others, *other_averaged), strict=True):
         np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), atol=2e-5)
     assert float(torch.linalg.vector_norm(averaged[0] - 1)) > 0.5
+
+
+def test_random_numbers_of_the_gpu_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.manual_seed seeds the caller's GPUs too, which forking the CPU's generator does not put back."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+    assert seeded == [1]
+    first, second = (make_network(1, 1, 4, 3).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    a = np.random.default_rng(0).standard_normal((80, 8, 8))
+    learned_bound(a, a + 0.5, seeds=(0,), epochs=1, batch=32)
+    assert seeded == [1]
 
 
 def test_benchmark_of_the_gpu_in_small(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,12 +33,16 @@ class Schedule:
     batch_patches : int
     learning_rate : float
         At the start of the cosine.
+    weight_decay : float
+        Every step takes this times the learning rate off all matrices and kernels, relative to them (AdamW, Loshchilov
+        and Hutter 2019).
     """
 
     pixel_visits: float = 2.2e6
     most_epochs: float = 10.0
     batch_patches: int = 16
     learning_rate: float = 0.014
+    weight_decay: float = 0.0
 
     def steps(self, n_patches: int, n_pixels: int) -> int:
         """Batches in all, at least 40."""
@@ -76,10 +80,7 @@ def train(
 
     def on_cpu(step: int) -> None:
         gradients = list(torch.autograd.grad(loss(order[step]), weights))
-        rate, share = _rate(step, steps, schedule), _share(step)
-        _step(weights, gradients, moments, step + 1, rate)
-        with torch.no_grad():
-            torch._foreach_lerp_(averaged, weights, share)
+        _step(weights, gradients, moments, averaged, step, steps, schedule)
 
     def on_device(gradients: list[Tensor], now: Tensor) -> None:
         _device_step(weights, gradients, moments, averaged, now)
@@ -110,22 +111,37 @@ def _share(step: int) -> float:
     return max(1 / (1 + _AVERAGE_OVER * step), 1e-3)
 
 
+def decaying(weights: Sequence[Tensor]) -> list[Tensor]:
+    """Weights that decay: all but biases."""
+    return [w for w in weights if w.dim() > 1]
+
+
 def step_numbers(steps: int, schedule: Schedule) -> np.ndarray:
-    """What differs from step to step, (steps, 3): step length and scale of Adam, share of the average."""
+    """What differs from step to step, (steps, 4): length and scale of Adam, decay, share of the average."""
     number = np.arange(1, steps + 1)
     rate = np.array([_rate(step, steps, schedule) for step in range(steps)])
     share = np.array([_share(step) for step in range(steps)])
-    return np.stack([rate / (1 - _BETAS[0] ** number), (1 - _BETAS[1] ** number) ** -0.5, share], axis=1)
+    return np.stack(
+        [rate / (1 - _BETAS[0] ** number), (1 - _BETAS[1] ** number) ** -0.5, 1 - schedule.weight_decay * rate, share],
+        axis=1,
+    )
 
 
 def _step(
-    weights: Sequence[Tensor], gradients: list[Tensor], moments: Sequence[list[Tensor]], number: int, rate: float
+    weights: Sequence[Tensor],
+    gradients: list[Tensor],
+    moments: Sequence[list[Tensor]],
+    averaged: list[Tensor],
+    step: int,
+    steps: int,
+    schedule: Schedule,
 ) -> None:
-    """One step of Adam (Kingma and Ba 2015) on a gradient of at most `_LARGEST_NORM`, in place.
+    """One step of Adam (Kingma and Ba 2015) on a gradient of at most `_LARGEST_NORM`, and of the average, in place.
 
     The optimiser that comes with torch loads its compiler first, which takes longer than many a fit.
     """
     first, second = moments
+    rate, number = _rate(step, steps, schedule), step + 1
     with torch.no_grad():
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
         torch._foreach_mul_(gradients, min(1.0, _LARGEST_NORM / (norm + 1e-6)))
@@ -136,6 +152,9 @@ def _step(
         torch._foreach_div_(scale, (1 - _BETAS[1] ** number) ** 0.5)
         torch._foreach_add_(scale, 1e-8)
         torch._foreach_addcdiv_(list(weights), first, scale, -rate / (1 - _BETAS[0] ** number))
+        if schedule.weight_decay > 0:
+            torch._foreach_mul_(decaying(weights), 1 - schedule.weight_decay * rate)
+        torch._foreach_lerp_(averaged, weights, _share(step))
 
 
 def _device_step(
@@ -145,7 +164,7 @@ def _device_step(
     averaged: list[Tensor],
     now: Tensor,
 ) -> None:
-    """`_step` and the average with numbers (`step_numbers`) that are on the device: the host waits for none."""
+    """`_step` with numbers (`step_numbers`) that are on the device: the host waits for none."""
     first, second = moments
     with torch.no_grad():
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
@@ -159,8 +178,9 @@ def _device_step(
         change = torch._foreach_div(first, scale)
         torch._foreach_mul_(change, now[0])
         torch._foreach_sub_(list(weights), change)
+        torch._foreach_mul_(decaying(weights), now[2])
         gap = torch._foreach_sub(list(weights), averaged)
-        torch._foreach_mul_(gap, now[2])
+        torch._foreach_mul_(gap, now[3])
         torch._foreach_add_(averaged, gap)
 
 
