@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError
+from mi_eval.code_lengths import Density
 from mi_eval.estimate import frame_source, load_model
-from mi_eval.heldout import Density
 from mi_eval.score_parts import ScoreParts, measure_parts
 
 FloatArray = NDArray[np.float64]

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError, __version__
 from mi_eval.bursts import Repeats, find_repeats
+from mi_eval.code_lengths import Density
 from mi_eval.compare_details import entry_details
 from mi_eval.comparison import UNDECIDED, Comparison, PairResult
 from mi_eval.difference import Difference, difference_of, holm
 from mi_eval.estimate import frame_source, information_estimate, load_model
 from mi_eval.frame_source import FrameSource, Region
 from mi_eval.frames_check import CheckedFrames, check_frames
-from mi_eval.heldout import Density
 from mi_eval.measurements import FEWEST_PATCHES
 from mi_eval.patch_places import PatchPlaces, patch_places
 from mi_eval.result import InformationEstimate, IntervalEstimate

@@ -11,12 +11,11 @@ from scipy import stats
 from scipy.special import ndtr
 
 from mi_eval.calibration_error import CalibrationErrors
+from mi_eval.fit_spread import effective_dof, spread_in_score
 from mi_eval.intensity import IntensityLaw
 from mi_eval.score_parts import ScoreParts, spread_std
 
 FloatArray = NDArray[np.float64]
-
-_MOST_DOF = 1e6
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Difference:
     ----------
     value_bits : float
     sampling_std_bits, calibration_std_bits : float
-        Standard errors from the spread between frames and from the noise models.
+        Standard errors from the spread between frames and the chance of the fits, and from the noise models.
     dof : float
         Degrees of freedom of both together (Welch and Satterthwaite).
     slack_bits, conditional_bits : tuple of float
@@ -89,17 +88,22 @@ def difference_of(first: ScoreParts, second: ScoreParts, *, paired: bool) -> Dif
     Notes
     -----
     Paired: Student's t of the per-frame differences :math:`d_g = d^A_g - d^B_g`, which hold code length, excess and
-    influence on H(Z|Y) of one scene under both cameras. Unpaired: Welch's t of the per-frame values. With
+    influence on H(Z|Y) of one scene under both cameras. Unpaired: Welch's t of the per-frame values. The chance of the
+    fits is added in quadrature. With
     :math:`m_A \in [0, s_A]` the misfit that A's densities may still have (s its slack), and the same for B, the
     difference lies between its value less :math:`s_A` and its value plus :math:`s_B`.
     """
     if paired:
         values = first.group_bits - second.group_bits
         variances, dofs = [spread_std(values, first.share) ** 2], [values.size - 1]
+        fits = [spread_in_score(first.heldout, first.patch_size**2, second.heldout)]
     else:
         values = None
         variances = [parts.sampling_std_bits**2 for parts in (first, second)]
         dofs = [parts.groups.size - 1 for parts in (first, second)]
+        fits = [parts.fit_spread for parts in (first, second)]
+    variances += [fit.std_bits**2 for fit in fits]
+    dofs += [fit.dof for fit in fits]
     shared = _one_model(first, second)
     calibration = calibration_std_of_difference(
         first.calibration, second.calibration, law_distance(first.noise.law, second.noise.law) if shared else None
@@ -118,21 +122,6 @@ def difference_of(first: ScoreParts, second: ScoreParts, *, paired: bool) -> Dif
         shared_calibration=shared,
         frame_bits=values,
     )
-
-
-def effective_dof(variances: Sequence[float], dofs: Sequence[int | None]) -> float:
-    r"""Degrees of freedom of a sum of variances, :math:`(\sum v_i)^2 / \sum v_i^2/\nu_i`; None: known exactly.
-
-    Welch (1947, doi:10.1093/biomet/34.1-2.28) and Satterthwaite (1946, doi:10.2307/3002019).
-
-    Examples
-    --------
-    >>> effective_dof([1.0, 1.0], [10, 10]), effective_dof([1.0, 1.0], [10, None])
-    (20.0, 40.0)
-    """
-    spread = sum(v**2 / max(dof, 1) for v, dof in zip(variances, dofs, strict=True) if dof is not None)
-    total = float(sum(variances)) ** 2
-    return float(min(total / spread, _MOST_DOF)) if spread > 0 else _MOST_DOF
 
 
 def calibration_std_of_difference(first: CalibrationErrors, second: CalibrationErrors, distance: float | None) -> float:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError, __version__
+from mi_eval.code_lengths import Density
 from mi_eval.doubts import doubts_of
-from mi_eval.heldout import Density
+from mi_eval.fit_spread import FitSpread, effective_dof
 from mi_eval.learning import learning_curve
 from mi_eval.measurements import FrameSource, Measurements, frames_from_array, frames_from_paths
 from mi_eval.per_channel import channel_estimates
@@ -173,8 +174,9 @@ def information_estimate(
     value = parts.value_bits
     sampling = parts.sampling_std_bits
     calibration = float(np.hypot(parts.calibration.std_bits, noise.correlation_std_bits))
-    std = float(np.hypot(sampling, calibration))
-    reach = student_quantile(sampling, calibration, parts.group_bits.size - 1) * std
+    fits = parts.fit_spread
+    std = float(np.linalg.norm([sampling, fits.std_bits, calibration]))
+    reach = student_quantile(sampling, fits, calibration, parts.group_bits.size - 1) * std
     conditional = ConditionalEstimate(noise.value_bits, noise.interval_bits, noise.identifiable)
     down, up = undecided_bits(conditional, heldout.slack_bits, mean_excess)
     ci95 = (value - reach - down, value + reach + up)
@@ -214,6 +216,7 @@ def information_estimate(
         version=__version__,
         error_budget_bits_per_pixel={
             "sampling": sampling,
+            "fits": fits.std_bits,
             "calibration": calibration,
             "finite_sample_excess": mean_excess,
             "slack": heldout.slack_bits,
@@ -221,6 +224,7 @@ def information_estimate(
             "conditional_entropy": float(np.hypot(noise.sampling_std_bits, calibration)),
         },
         effective_scenes=scenes,
+        excess_method=heldout.excess_method,
     )
     repeats = parts.repeats
     bursts = repeats.to_dict() if repeats is not None and repeats.n_scenes < data.n_frames else None
@@ -236,13 +240,12 @@ def _excess_doubt(excess_bits: float) -> tuple[ScoreWarning, ...]:
     return (warning("excess_negative", excess=excess_bits),)
 
 
-def student_quantile(sampling: float, calibration: float, dof: int) -> float:
+def student_quantile(sampling: float, fits: FitSpread, calibration: float, dof: int) -> float:
     """97.5 % point of Student's t; degrees of freedom by Welch and Satterthwaite, the calibration's taken as many."""
     if dof < 1:
         return float(stats.t.ppf(0.975, 1))
-    total = sampling**2 + calibration**2
-    effective = dof * (total / sampling**2) ** 2 if sampling > 0 else 1e6
-    return float(stats.t.ppf(0.975, min(effective, 1e6)))
+    variances = [sampling**2, fits.std_bits**2, calibration**2]
+    return float(stats.t.ppf(0.975, effective_dof(variances, [dof, fits.dof, None])))
 
 
 def _mean_charge(data: Measurements, model: NoiseModel) -> float:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from calibrate import PhotonbitsError
 from calibrate.plumbing.progress import track
+from mi_eval.code_lengths import CodedRows, Density, HeldOut
 from mi_eval.density import (
     DensityFamily,
     FittedDensity,
@@ -44,46 +45,6 @@ _LEAST_SLACK = 1e-3
 # Share of a network's parameters that chance has taught; their cost is left after the correction (measured).
 _LEARNT_BY_CHANCE = 0.1
 _LEAST_GAIN = 1e-3
-
-#: Which families code the frames: closed-form ones, also the network where it may help, or in any case; or also the
-#: slow reference.
-Density = Literal["auto", "closed-form", "network", "reference"]
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Code lengths of every patch by models that never saw its group.
-
-    Parameters
-    ----------
-    full_bits : ndarray (n_patches,)
-        Of the combination, bits per patch.
-    excess_bits : ndarray (n_patches,)
-        Finite-sample excess of ``full_bits``: with c/n of excess after n training patches, the growth when m of
-        them are left is (c/n)(n/m - 1). Of many patches a share of each group is measured; the others have its mean.
-    family_bits : ndarray (n_patches, n_families)
-        NaN where patches are many and the family, without weight, coded a share of them.
-    names : tuple of str
-    weights, seconds : ndarray (n_families,)
-        Mean weight in the combination; CPU seconds over all folds.
-    slack_bits : float
-        Bits per pixel that a recalibration or a regression given the causal past would still save; not below 0, nor
-        below the excess of networks times their weight.
-    pit : ndarray
-        Randomised probability integral transform of codes given their past under the best family.
-    no_torch : bool
-        Whether a network might have helped, but torch is not installed.
-    """
-
-    full_bits: FloatArray
-    excess_bits: FloatArray
-    family_bits: FloatArray
-    names: tuple[str, ...]
-    weights: FloatArray
-    seconds: FloatArray
-    slack_bits: float
-    pit: FloatArray
-    no_torch: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +92,7 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
         results = pool.map(lambda job: _code(patches, job), jobs)
         coded = list(track(results, "Fitting density models", total=len(jobs)))
         no_torch, n_closed = False, len(coded[0].names)
+        shared = list(range(len(folds)))
         unexplained: RecoverableBits | None = None
         if density == "closed-form" or not _may_help(coded[::2], sigmas=0.0):
             unexplained = _unexplained(patches, coded[::2], seed)
@@ -148,6 +110,8 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
                 )
             for family in families:
                 coded = _with_network(patches, folds, jobs, coded, family, pool, stop_early=density == "auto")
+            if len(coded[0].names) > n_closed:
+                shared = [number for number, task in enumerate(_tasks(patches, folds)) for _ in task.folds]
         if unexplained is None or len(coded[0].names) > n_closed:
             unexplained = _unexplained(patches, coded[::2], seed)
     n = patches.n_patches
@@ -181,7 +145,39 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
         slack_bits=max(slack, unexplained.bits_per_pixel, unlearnt, 0.0),
         pit=np.concatenate([result.pit.ravel() for result in whole]),
         no_torch=no_torch,
+        folds=_coded_rows(jobs, coded, full, grown - ratio * full, shared, patches.frame_index),
+        half_training_excess_bits=float(np.mean(excess)),
     )
+
+
+def _coded_rows(
+    jobs: Sequence[Job],
+    coded: Sequence[_Coded],
+    full: FloatArray,
+    excess: FloatArray,
+    fit: Sequence[int],
+    group: IntArray,
+) -> tuple[CodedRows, ...]:
+    rows: list[CodedRows] = []
+    for number in range(0, len(jobs), 2):
+        job = jobs[number]
+        whole, half = (
+            combine_code_lengths(part.on_validation[:, part.kept], part.weights[part.kept])
+            for part in coded[number : number + 2]
+        )
+        rows.append(
+            CodedRows(
+                fit=fit[number // 2],
+                test=job.test,
+                test_bits=full[job.test],
+                test_excess_bits=excess[job.test],
+                validation=job.validation,
+                validation_bits=whole,
+                validation_excess_bits=(half - whole) / jobs[number + 1].growth,
+                validation_group=group[job.validation],
+            )
+        )
+    return tuple(rows)
 
 
 def _filled(values: FloatArray, group: IntArray) -> FloatArray:
@@ -299,7 +295,7 @@ def _with_network(
 ) -> list[_Coded]:
     """`coded` with one family more; as it was where the first fit saves nothing and ``stop_early``."""
     seed = jobs[0].seed
-    tasks = network_tasks(patches.frame_index, [f.test for f in folds], [f.validation for f in folds])
+    tasks = _tasks(patches, folds)
     runs = [(task, half) for task in tasks for half in (False, True)]
 
     def run(number: int) -> NetworkCodes:
@@ -329,6 +325,10 @@ def _with_network(
             out[2 * fold] = whole
             out[2 * fold + 1] = _extended(coded[2 * fold + 1], grown, fewer, family.name, share[1])
     return out
+
+
+def _tasks(patches: PatchSet, folds: Sequence[Fold]) -> list[NetworkTask]:
+    return network_tasks(patches.frame_index, [f.test for f in folds], [f.validation for f in folds])
 
 
 def _extended(coded: _Coded, bits: FloatArray, job: Job, name: str, seconds: float) -> _Coded:

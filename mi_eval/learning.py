@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrate.plumbing.progress import track
-from mi_eval.heldout import Density
+from mi_eval.code_lengths import Density
 from mi_eval.measurements import FEWEST_GROUPS, FEWEST_PATCHES
 from mi_eval.result import LearningPoint
 from mi_eval.score_parts import ScoreParts, parts_of, spread_std

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from calibrate import NoiseModel, PhotonbitsError
+from mi_eval.code_lengths import Density
 from mi_eval.frame_source import Region
-from mi_eval.heldout import Density
 from mi_eval.measurements import cut_patches
 from mi_eval.pixel_classes import classify_pixels
 from mi_eval.result import InformationEstimate

@@ -96,6 +96,7 @@ class InformationEstimate:
     version: str
     error_budget_bits_per_pixel: dict[str, float]
     effective_scenes: float | None = None
+    excess_method: str = "half-training"
     bursts: dict[str, Any] | None = None
     learning_curve: tuple[LearningPoint, ...] = ()
     channels: dict[str, InformationEstimate] = field(default_factory=dict)
@@ -158,6 +159,7 @@ class InformationEstimate:
             ],
             "warnings": [{"code": doubt.code, "message": doubt.message} for doubt in self.warnings],
             "error_budget_bits_per_pixel": dict(self.error_budget_bits_per_pixel),
+            "finite_sample_excess_method": self.excess_method,
             **({} if self.budget is None else {"budget": self.budget, "efficiency": self.efficiency}),
             **(
                 {}

@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate import NoiseModel, PhotonbitsError
+from mi_eval.bootstrap_excess import with_best_excess
 from mi_eval.bursts import Repeats, find_repeats, repeat_doubts
 from mi_eval.calibration_error import CalibrationErrors, calibration_errors
+from mi_eval.code_lengths import Density, HeldOut
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
 from mi_eval.correlated_noise import with_correlated_noise
 from mi_eval.density.camera_cells import CameraCells
+from mi_eval.fit_spread import FitSpread, spread_in_score
 from mi_eval.frame_source import Region
 from mi_eval.frames_check import CheckedFrames, check_frames
-from mi_eval.heldout import Density, HeldOut, heldout_code_lengths
+from mi_eval.heldout import heldout_code_lengths
 from mi_eval.histograms import frame_histograms
 from mi_eval.measurements import FrameSource, Measurements, cut_patches
 from mi_eval.patch_places import PatchPlaces, crop_to_patches
@@ -90,6 +93,11 @@ class ScoreParts:
     def sampling_std_bits(self) -> float:
         """Standard error from the spread between groups, bits per pixel."""
         return spread_std(self.group_bits, self.share)
+
+    @property
+    def fit_spread(self) -> FitSpread:
+        """Standard error from the chance of the fits and of a bootstrapped excess."""
+        return spread_in_score(self.heldout, self.patch_size**2)
 
 
 def measure_parts(
@@ -195,6 +203,7 @@ def parts_of(
     influence = noise.frame_influence(histograms)
     cells = CameraCells.of(model, classes, index, 0.0 if shift is None else shift)
     heldout = heldout_code_lengths(replace(data.patches, cells=cells), seed, density)
+    heldout = with_best_excess(data.patches, heldout, model, noise.law, seed)
     groups, member = np.unique(data.patches.frame_index, return_inverse=True)
     size = np.bincount(member)
     code = np.bincount(member, weights=heldout.full_bits) / size / pixels

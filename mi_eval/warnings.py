@@ -103,8 +103,8 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         0.01,
     ),
     "excess_large": (
-        "The finite-sample correction is {excess:.3f} bit per pixel, too much to be trusted: half of the frames teach "
-        "the densities much less than all. The interval reaches up to the uncorrected value. Use more frames; --twins "
+        "The finite-sample correction is {excess:.3f} bit per pixel, too much to be trusted: the frames are few for "
+        "what the densities have to learn. The interval reaches up to the uncorrected value. Use more frames; --twins "
         "shows the bias.",
         0.05,
     ),

@@ -15,10 +15,10 @@ from mi_eval.difference import (
     Difference,
     calibration_std_of_difference,
     difference_of,
-    effective_dof,
     holm,
     law_distance,
 )
+from mi_eval.fit_spread import FitSpread, effective_dof
 from mi_eval.intensity import IntensityLaw
 from mi_eval.score_parts import spread_std
 
@@ -54,7 +54,9 @@ def parts(
         sampling_std_bits=spread_std(group_bits, share),
         calibration=calibration,
         noise=noise,
-        heldout=SimpleNamespace(slack_bits=slack),
+        heldout=SimpleNamespace(slack_bits=slack, corrected_folds=(), excess_std_bits=0.0),
+        fit_spread=FitSpread(),
+        patch_size=16,
         model=SimpleNamespace(sha256=sha256 or None),
     )
 

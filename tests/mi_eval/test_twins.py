@@ -13,10 +13,13 @@ from mi_eval import estimate_information
 from mi_eval.density.camera import camera_table
 from mi_eval.density.gaussian import Innovations
 from mi_eval.score_parts import ScoreParts
-from mi_eval.twins import _Twin, score_twins
+from mi_eval.twin_source import TwinSource
+from mi_eval.twins import score_twins
 
 
-def gaussian_twin(model: NoiseModel, sides: tuple[float, float], size: int, signal_dn2: float, mean: float) -> _Twin:
+def gaussian_twin(
+    model: NoiseModel, sides: tuple[float, float], size: int, signal_dn2: float, mean: float
+) -> TwinSource:
     """Twin of one Gaussian field with exponential correlations."""
     lag = toeplitz(np.exp(-np.arange(size) / 1.5))
     noise = float(model.variance_dn2(np.array([mean]))[0])
@@ -24,7 +27,9 @@ def gaussian_twin(model: NoiseModel, sides: tuple[float, float], size: int, sign
     table = camera_table(model, *sides, own_cells=False)
     mean_dn = np.full(size**2, mean * float(model.camera.system_gain_dn_per_e))
     none = np.empty((0, size**2), dtype=np.int64)
-    return _Twin("full_gaussian", model, table, np.ones(1), (Innovations.of(mean_dn, covariance),), none, None, size)
+    return TwinSource(
+        "full_gaussian", model, table, np.ones(1), (Innovations.of(mean_dn, covariance),), none, None, size
+    )
 
 
 def test_probabilities_of_all_patches_add_up() -> None:
