@@ -42,6 +42,12 @@ _FLAGS = (
         "variance just beyond the knee is {percent:.2g} % too low.",
     ),
     Flag(
+        "read_noise_step",
+        "From a mean code of {code_dn:.0f} on the read noise is {high_e:.3g} e-, {low_e:.3g} e- below, at one gain: "
+        "two gains merged on one scale (dual gain) hand over there. The noise model holds the lower noise; just above "
+        "the hand-over its variance is {percent:.2g} % too low.",
+    ),
+    Flag(
         "knee_not_fitted",
         "From a mean code of {code_dn:.0f} on the noise is lower than the light asks for and the signal rises on, as "
         "beyond a knee (dual slope), but {reason}. The fit describes the levels below.",

@@ -24,6 +24,7 @@ from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from
 from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
 from calibrate.photon_transfer.knee_search import LEAST_SLOPE, Break, KneeDoubt, doubt_a_knee, find_break
 from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
+from calibrate.photon_transfer.read_noise_step import Step, find_step
 from calibrate.photon_transfer.rounding import rounded_moments
 from calibrate.photon_transfer.saturation import find_saturation
 from calibrate.pixel_maps import MeasuredMaps, ScalarFit, measure_maps, record_maps
@@ -82,7 +83,7 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
         if not integer:
             bit_depth = None
         data = from_levels(captures, levels, white_clip(levels, bit_depth))
-    choice = _fit_with_or_without_knee(data, rounding, captures.root, _covariances(captures, levels, data))
+    choice = _fit_with_what_shows(data, rounding, captures.root, _covariances(captures, levels, data))
     data = choice.data
     saturation = find_saturation(data, choice.chosen)
     measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None
@@ -105,12 +106,17 @@ def _covariances(
     return measure_covariances(captures, offset, highest)
 
 
-def _fit_with_or_without_knee(
+def _fit_with_what_shows(
     data: PhotonTransferData, rounding: float, where: object, covariances: tuple[NeighbourCovariances, ...]
 ) -> Choice:
-    """The fit of the levels up to saturation, or of those beyond a knee as well where two slopes describe them."""
+    """The fit of the levels up to saturation; where a knee or a step of the read noise shows, with that in it."""
     found = find_break(data)
     if found is None:
+        step = find_step(data)
+        if step is not None:
+            choice = converged_fit(data, rounding, where, covariances, step)
+            if choice.chosen.layout.index("step") is not None:
+                return choice
         plain = converged_fit(data, rounding, where, covariances)
         doubt = doubt_a_knee(data)
         return plain if doubt is None else replace(plain, knee=doubt)
@@ -137,12 +143,12 @@ def converged_fit(
     rounding: float,
     where: object,
     covariances: tuple[NeighbourCovariances, ...],
-    knee: Break | None = None,
+    found: Break | Step | None = None,
 ) -> Choice:
     """The fit; data that send it to infinity are an error with a remedy, not a stack trace."""
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            choice = fit_photon_transfer(data, rounding, covariances, knee)
+            choice = fit_photon_transfer(data, rounding, covariances, found)
         criteria = np.array([candidate.bic for candidate in choice.candidates])
         finite = (choice.chosen.theta, choice.chosen.covariance, criteria)
         if all(np.all(np.isfinite(values)) for values in finite):

@@ -15,6 +15,7 @@ from calibrate.photon_transfer.gauss_newton import Candidate, fit_candidate
 from calibrate.photon_transfer.knee_search import Break
 from calibrate.photon_transfer.level_shifts import with_level_shifts
 from calibrate.photon_transfer.likelihood import Nuisance, error_covariance, residuals
+from calibrate.photon_transfer.read_noise_step import Step
 from calibrate.photon_transfer.starts import initial_theta
 
 FloatArray = NDArray[np.float64]
@@ -121,6 +122,15 @@ def two_slope(straight: Candidate, data: PhotonTransferData, shape: FloatArray, 
         shifted = with_level_shifts(theta, layout, data)
         fits.append(fit_candidate("two_slope", layout, shifted, theta, shape, Nuisance()))
     return min(fits, key=lambda candidate: candidate.deviance + candidate.log_determinant)
+
+
+def read_noise_step(straight: Candidate, data: PhotonTransferData, shape: FloatArray, found: Step) -> Candidate:
+    """A straight response with more read noise from a hand-over on: two gains merged on one scale."""
+    layout = replace(straight.layout, names=(*straight.layout.names, "step"), hand_over_dn=found.code_dn)
+    theta = np.append(straight.theta, found.step_dn2)
+    theta[0] = found.gain
+    shifted = with_level_shifts(theta, layout, data)
+    return fit_candidate("read_noise_step", layout, shifted, theta, shape, Nuisance())
 
 
 def is_monotone(candidate: Candidate) -> bool:

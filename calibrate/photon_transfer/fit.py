@@ -15,6 +15,7 @@ from calibrate.photon_transfer.alternatives import (
     brighter_fatter,
     has_shifts,
     is_monotone,
+    read_noise_step,
     shifts_of,
     two_slope,
     unproven,
@@ -46,6 +47,7 @@ from calibrate.photon_transfer.likelihood import (
     weights,
     whiten,
 )
+from calibrate.photon_transfer.read_noise_step import Step
 from calibrate.photon_transfer.starts import dark_mean, initial_theta, plain_layout
 from calibrate.photon_transfer.third_moments import ThirdMoments, read_third_moments
 
@@ -82,7 +84,7 @@ def fit_photon_transfer(
     data: PhotonTransferData,
     rounding_dn2: float,
     covariances: Sequence[NeighbourCovariances] = (),
-    knee: Break | None = None,
+    found: Break | Step | None = None,
 ) -> Choice:
     """Fit every candidate the number of levels allows, and choose by the Bayesian information criterion.
 
@@ -99,23 +101,23 @@ def fit_photon_transfer(
         Variance of rounding: 1/12 for integer codes, 0 for real values.
     covariances : sequence of NeighbourCovariances
         Of levels below saturation, where they have been measured.
-    knee : Break, optional
-        Where a knee may lie: two slopes are then a candidate too. ``data`` should be its own.
+    found : Break or Step, optional
+        Where a knee may lie, or a step of the read noise: it is then a candidate too. ``data`` should be a break's own.
 
     Raises
     ------
     PhotonbitsError
         If the variances do not rise with the means.
     """
-    tried, data, shape, shifts = _fit_all(data, rounding_dn2, covariances, knee)
+    tried, data, shape, shifts = _fit_all(data, rounding_dn2, covariances, found)
     third = read_third_moments(tried[-1].theta, tried[-1].layout, data)
     if third.gain_pattern > SIGNIFICANT_PATTERN * third.gain_pattern_std:
         known = replace(data, gain_pattern=third.gain_pattern)
-        tried, data, shape, shifts = _fit_all(known, rounding_dn2, covariances, knee)
+        tried, data, shape, shifts = _fit_all(known, rounding_dn2, covariances, found)
     richest = fit_candidate(tried[-1].name, tried[-1].layout, data, tried[-1].theta, shape, Nuisance())
     nuisance = replace(richest.nuisance, variance_excess=_variance_excess(richest, data, shape))
     tried += with_late_noise(tried, data, shape)
-    guarded = knee is not None
+    guarded = found is not None
     compared = [_compare(candidate, richest, data, shape, nuisance, guarded) for candidate in tried]
     if shifts is not None:
         compared = [c if has_shifts(c) else replace(c, bic=c.bic + shifts.credit) for c in compared]
@@ -156,7 +158,10 @@ def fit_photon_transfer(
 
 
 def _fit_all(
-    data: PhotonTransferData, rounding_dn2: float, covariances: Sequence[NeighbourCovariances], knee: Break | None
+    data: PhotonTransferData,
+    rounding_dn2: float,
+    covariances: Sequence[NeighbourCovariances],
+    found: Break | Step | None,
 ) -> tuple[list[Candidate], PhotonTransferData, FloatArray, ShiftMatrix | None]:
     """Every candidate that the levels allow, each started from the one before; the data with the richest's shifts."""
     n_bright = int(np.sum(data.used_bright & np.isfinite(data.variance_dn2)))
@@ -169,7 +174,7 @@ def _fit_all(
             break
         layout = plain_layout(data, degree, scale, rounding_dn2)
         if start is None:
-            start = initial_theta(data if knee is None else knee.below(data), layout)
+            start = initial_theta(found.below(data) if isinstance(found, Break) else data, layout)
             shape = _shape_factor(start, layout, data)
         else:
             start = np.append(start, 0.0)
@@ -184,16 +189,19 @@ def _fit_all(
         data, start = with_level_shifts(fitted.theta, layout, shifted), fitted.theta
     shifts = None
     if len(covariances) >= _FEWEST_COVARIANCES and n_bright >= 5:
-        found = shifts_of(tried[-1], covariances)
+        seen = shifts_of(tried[-1], covariances)
         # With the light known, means and variances have their say too; without it only covariances have one.
-        near, error = found.near_sum_per_e
-        likely = found.over_linear > -STRONG_EVIDENCE if data.has_light_axis else found.credit > STRONG_EVIDENCE
+        near, error = seen.near_sum_per_e
+        likely = seen.over_linear > -STRONG_EVIDENCE if data.has_light_axis else seen.credit > STRONG_EVIDENCE
         if likely and near > SIGNIFICANT_SHIFTS * error:
-            shifts = found
-            tried += brighter_fatter(tried, data, shape, covariances, found)
+            shifts = seen
+            tried += brighter_fatter(tried, data, shape, covariances, seen)
             data = with_level_shifts(tried[-1].theta, tried[-1].layout, data)
-    if knee is not None:
-        tried.append(two_slope(tried[0], data, shape, knee))
+    if found is not None:
+        if isinstance(found, Break):
+            tried.append(two_slope(tried[0], data, shape, found))
+        else:
+            tried.append(read_noise_step(tried[0], data, shape, found))
         data = with_level_shifts(tried[-1].theta, tried[-1].layout, data)
     return tried, data, _shape_factor(tried[-1].theta, tried[-1].layout, data), shifts
 

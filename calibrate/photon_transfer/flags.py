@@ -32,6 +32,8 @@ def raise_flags(
         beyond = data.used_bright & (data.mean_dn - fit.layout.get(fit.theta, "offset") > knee.knee_dn)
         out.append(flag("two_slopes", knee_dn=knee.knee_dn, slope=knee.slope, n_levels=int(np.sum(beyond))))
         out.extend(_late_noise_flags(data, fit, knee))
+    elif fit.layout.index("step") is not None:
+        out.append(_step_flag(fit))
     elif fit.name != "linear":
         straight = choice.candidates[0]
         shift = 100 * (straight.theta[0] / fit.theta[0] - 1)
@@ -71,6 +73,20 @@ def raise_flags(
         out.append(flag("light_scatter", percent=light))
     out.extend(_frame_flags(levels, data, choice))
     return tuple(out)
+
+
+def _step_flag(fit: Candidate) -> FlagEntry:
+    """Read noise below and above a hand-over; the noise model has one of them."""
+    layout, theta = fit.layout, fit.theta
+    gain, w, step = (layout.get(theta, name) for name in ("gain", "dark_variance", "step"))
+    shot = gain * (layout.hand_over_dn - layout.get(theta, "offset"))
+    return flag(
+        "read_noise_step",
+        code_dn=layout.hand_over_dn,
+        low_e=float(np.sqrt(max(w, 0.0))) / gain,
+        high_e=float(np.sqrt(max(w + step, 0.0))) / gain,
+        percent=100 * step / (shot + w + step),
+    )
 
 
 def _late_noise_flags(data: PhotonTransferData, fit: Candidate, knee: Knee) -> list[FlagEntry]:

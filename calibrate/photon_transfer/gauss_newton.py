@@ -92,7 +92,7 @@ def difference_steps(theta: FloatArray, layout: Layout) -> FloatArray:
     scale = np.array(
         [1e-4 if name.startswith("c") else 1e-4 * abs(t) for name, t in zip(layout.names, theta, strict=True)]
     )
-    floor = {"offset": 1e-3, "dark_variance": 1e-4, "dark_rate": 1e-4, "a00": 1e-10, "b": 1e-9}
+    floor = {"offset": 1e-3, "dark_variance": 1e-4, "dark_rate": 1e-4, "a00": 1e-10, "b": 1e-9, "step": 1e-3}
     return np.asarray(np.maximum(scale, [floor.get(name, 1e-9) for name in layout.names]))
 
 

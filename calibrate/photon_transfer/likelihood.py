@@ -54,7 +54,8 @@ class Layout:
     """Which parameters a candidate model has, in the order of its vector theta; the response's stand last.
 
     ``neighbours`` are the shifts of a brighter-fatter model, held fixed beside its own ``a00`` and ``b``;
-    ``light_pattern``, the light's relative variance over a frame, counts near a knee.
+    ``light_pattern``, the light's relative variance over a frame, counts near a knee. Bright levels above the code
+    ``hand_over_dn`` have ``step`` more read variance.
     """
 
     names: tuple[str, ...]
@@ -65,6 +66,7 @@ class Layout:
     neighbours: Quadrant = ()
     form: Literal["polynomial", "two-slope"] = "polynomial"
     light_pattern: float = 0.0
+    hand_over_dn: float = np.inf
 
     def index(self, name: str) -> int | None:
         """Position in theta; None where the model does not have it."""
@@ -195,6 +197,8 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     shot = shot * np.where(data.bright, 1 + data.gain_pattern, 1.0)
     read = w if layout.noise_after_response else slope**2 * w
     fitted_variance = slope**2 * shot + read + layout.rounding_dn2 + data.variance_shift_dn2
+    if layout.index("step") is not None:
+        fitted_variance = fitted_variance + _stepped(theta, layout, data)
     knee = layout.knee(theta)
     if knee is not None:
         near = np.flatnonzero(data.bright & knee.is_near(x))
@@ -223,6 +227,12 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
         fitted_mean,
         fitted_variance,
     )
+
+
+def _stepped(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> FloatArray:
+    """Read variance that the levels above the hand-over have more, DN^2."""
+    above = data.bright & (data.mean_dn > layout.hand_over_dn)
+    return np.where(above, max(layout.get(theta, "step"), 0.0), 0.0)
 
 
 def _near_knee(
@@ -295,6 +305,8 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
     read = w if layout.noise_after_response else slope**2 * w
     noise = shot + (0.0 if layout.noise_after_response else w)  # what passes through the response
     variance = slope**2 * shot + read + layout.rounding_dn2
+    if layout.index("step") is not None:
+        variance = variance + _stepped(theta, layout, data)
     skewness = gain**2 * shot_signal
     if layout.index("a00") is not None:
         skewness = gain**3 * third_cumulant_e3(shot_signal / gain, layout.get(theta, "a00"))

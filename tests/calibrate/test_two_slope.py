@@ -13,6 +13,7 @@ from calibrate.flags import FLAGS
 from calibrate.level_statistics import measure_levels
 from calibrate.photon_transfer.data import PhotonTransferData, from_levels
 from calibrate.photon_transfer.knee_search import FEWEST_BEYOND, doubt_a_knee, find_break
+from calibrate.photon_transfer.read_noise_step import find_step
 from calibrate.response import Response
 
 GAIN, READ_E, OFFSET = 0.5, 3.0, 100.0
@@ -178,6 +179,7 @@ def test_no_knee_is_seen_where_there_is_none(name, tmp_path):
             seen = draw_levels(scatter, pixels, rng)
             assert find_break(seen) is None, (levels, draw)
             assert doubt_a_knee(seen) is None, (levels, draw)
+            assert find_step(seen) is None, (levels, draw)
 
 
 @pytest.mark.parametrize("slope", [0.15, 0.5, 0.8])
@@ -198,6 +200,7 @@ def test_without_the_search_a_plain_document_is_the_same(tmp_path, monkeypatch):
     searched = fit_noise_model(folder).document
     monkeypatch.setattr(photon_transfer, "find_break", lambda data: None)
     monkeypatch.setattr(photon_transfer, "doubt_a_knee", lambda data: None)
+    monkeypatch.setattr(photon_transfer, "find_step", lambda data: None)
     assert fit_noise_model(folder).document == searched
     assert any(entry.kind == "bright" and not entry.used for entry in searched.measurements)
 
@@ -233,6 +236,36 @@ def test_read_noise_before_and_behind_the_knee(tmp_path, late):
         assert float(messages["read_noise_after_knee"].split("is ")[-1].split(" %")[0]) == pytest.approx(short, rel=0.1)
 
 
-def test_every_flag_of_a_knee_has_its_sentence():
-    for code in ("two_slopes", "read_noise_after_knee", "knee_not_fitted"):
+# --- two gains merged on one scale
+
+
+def test_a_merged_dual_gain_read_out_is_named_and_leaves_the_gain_alone(tmp_path):
+    """1 DN/e- to 3000 e- with 3 e- of read noise; beyond it an eighth of the gain, 30 e- and codes in steps of 8."""
+    rng, folder, shape, hand_over = np.random.default_rng(5), tmp_path / "c", (80, 80), 3000.0
+    folder.mkdir()
+    lines = ["# bit_depth: 14", "path,kind,exposure_s,level"]
+    for index, light in enumerate([0.0, 0.0, 0.0, 0.0, *np.linspace(750.0, 12000.0, 16)]):
+        n = rng.poisson(np.full((2, *shape), light)) + 0.0
+        fine = np.floor(OFFSET + n + 3.0 * rng.standard_normal(n.shape) + 0.5)
+        coarse = 8 * np.floor((OFFSET + n + 30.0 * rng.standard_normal(n.shape)) / 8 + 0.5)
+        codes = np.where(fine < OFFSET + hand_over, fine, coarse)
+        np.save(folder / f"f{index:02d}.npy", np.clip(codes, 0, 16383).astype(np.uint16))
+        lines.append(f"f{index:02d}.npy,{'bright' if light else 'dark'},{light / 12000:.6f},{index}")
+    # Level 3 of the flats lies at the hand-over itself, half of its pixels on either side.
+    (folder / "manifest.csv").write_text("\n".join(lines[:-13] + lines[-12:]) + "\n")
+    model = fit_noise_model(folder)
+    assert model.document.fit.model == "read_noise_step" and model.document.fit.deviance_per_dof < 1.7
+    gain, read = model.parameter("system_gain_dn_per_e"), model.parameter("read_noise_e")
+    assert abs(gain.value - 1.0) < 3.5 * gain.std and gain.std < 0.01
+    assert abs(read.value - 3.0) < 3.5 * read.std
+    message = flags_of(model)["read_noise_step"]
+    above = float(message.split("read noise is ")[1].split(" e-")[0])
+    assert above == pytest.approx(np.sqrt(900 + 64 / 12), rel=0.1)
+    assert 100 + 2250 < float(message.split("mean code of ")[1].split(" ")[0]) < 100 + 3750
+    straight = next(entry for entry in model.document.fit.candidates if entry.name == "linear")
+    assert straight.bic > min(entry.bic for entry in model.document.fit.candidates) + 100
+
+
+def test_every_flag_of_knee_and_step_has_its_sentence():
+    for code in ("two_slopes", "read_noise_after_knee", "knee_not_fitted", "read_noise_step"):
         assert FLAGS[code].sentence
