@@ -20,7 +20,7 @@ from calibrate.level_statistics import (
 )
 from calibrate.noise_model import NoiseModel
 from calibrate.photon_transfer.assemble import build_document
-from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table
+from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table, require_levels
 from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
 from calibrate.photon_transfer.knee_search import LEAST_SLOPE, Break, KneeDoubt, doubt_a_knee, find_break
 from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
@@ -35,6 +35,8 @@ __all__ = ["fit_noise_model"]
 _COMMON_BIT_DEPTHS = (8, 10, 12, 14, 16)
 #: Deviance per degree of freedom of two slopes, over that of the levels below alone, from which on they are refused.
 _WORSE_WITH_KNEE = 1.5
+#: Levels below the knee that such a comparison takes.
+_FEWEST_TO_COMPARE = 3
 
 
 def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, seed: int = 0) -> NoiseModel:
@@ -82,8 +84,8 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
         rounding = ROUNDING_VARIANCE_DN2 if integer else 0.0
         if not integer:
             bit_depth = None
-        data = from_levels(captures, levels, white_clip(levels, bit_depth))
-    choice = _fit_with_what_shows(data, rounding, captures.root, _covariances(captures, levels, data))
+        data = from_levels(captures, levels, white_clip(levels, bit_depth), few=True)
+    choice = _fit_with_what_shows(captures, levels, data, rounding)
     data = choice.data
     saturation = find_saturation(data, choice.chosen)
     measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None
@@ -107,28 +109,26 @@ def _covariances(
 
 
 def _fit_with_what_shows(
-    data: PhotonTransferData, rounding: float, where: object, covariances: tuple[NeighbourCovariances, ...]
+    captures: CaptureSet, levels: tuple[LevelStatistics, ...], data: PhotonTransferData, rounding: float
 ) -> Choice:
     """The fit of the levels up to saturation; where a knee or a step of the read noise shows, with that in it."""
     found = find_break(data)
-    if found is None:
-        step = find_step(data)
+    choice = None if found is None else _fit_with_knee(found, rounding, captures.root)
+    if choice is not None and int(np.sum(data.used_bright & np.isfinite(data.variance_dn2))) < _FEWEST_TO_COMPARE:
+        return choice
+    data = require_levels(data, captures.root)
+    covariances = _covariances(captures, levels, data)
+    if found is None or choice is None:
+        step = None if found is not None else find_step(data)
         if step is not None:
-            choice = converged_fit(data, rounding, where, covariances, step)
-            if choice.chosen.layout.index("step") is not None:
-                return choice
-        plain = converged_fit(data, rounding, where, covariances)
-        doubt = doubt_a_knee(data)
+            stepped = converged_fit(data, rounding, captures.root, covariances, step)
+            if stepped.chosen.layout.index("step") is not None:
+                return stepped
+        plain = converged_fit(data, rounding, captures.root, covariances)
+        doubt = doubt_a_knee(data) if found is None else None
         return plain if doubt is None else replace(plain, knee=doubt)
     try:
-        choice = converged_fit(found.data, rounding, where, (), found)
-    except PhotonbitsError:
-        return converged_fit(data, rounding, where, covariances)
-    knee = choice.chosen.layout.knee(choice.chosen.theta)
-    if knee is None or knee.slope < LEAST_SLOPE:
-        return converged_fit(data, rounding, where, covariances)
-    try:
-        plain = converged_fit(data, rounding, where, covariances)
+        plain = converged_fit(data, rounding, captures.root, covariances)
     except PhotonbitsError:
         return choice
     limit = max(FLAGS["over_dispersed"].threshold or 0.0, _WORSE_WITH_KNEE * plain.chosen.deviance_per_dof)
@@ -136,6 +136,16 @@ def _fit_with_what_shows(
         return choice
     code = max(start.below_dn for start in found.starts)
     return replace(plain, knee=KneeDoubt(code, "two straight slopes do not describe the levels beyond it"))
+
+
+def _fit_with_knee(found: Break, rounding: float, where: object) -> Choice | None:
+    """The fit of the levels on both sides of a knee; None where the criterion sees none there."""
+    try:
+        choice = converged_fit(found.data, rounding, where, (), found)
+    except PhotonbitsError:
+        return None
+    knee = choice.chosen.layout.knee(choice.chosen.theta)
+    return choice if knee is not None and knee.slope >= LEAST_SLOPE else None
 
 
 def converged_fit(

@@ -121,10 +121,13 @@ def from_levels(
     levels: tuple[LevelStatistics, ...],
     white_clip_dn: float | None,
     given_offset_dn: float | None = None,
+    *,
+    few: bool = False,
 ) -> PhotonTransferData:
     """Arrange level statistics for the fit and decide which levels are below saturation.
 
-    ``given_offset_dn`` takes the place of darks: means and clip are then counted from it.
+    ``given_offset_dn`` takes the place of darks: means and clip are then counted from it. With ``few`` the levels below
+    saturation are not counted: `require_levels` does that.
 
     Raises
     ------
@@ -198,7 +201,8 @@ def from_levels(
         mean_shift_dn=np.zeros(len(ordered)),
         variance_shift_dn2=np.zeros(len(ordered)),
     )
-    return _mark_saturation(data, offset - zero, where)
+    marked = _mark_saturation(data, offset - zero)
+    return marked if few else require_levels(marked, where)
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -257,7 +261,8 @@ def from_table(captures: CaptureSet) -> PhotonTransferData:
         mean_shift_dn=np.zeros(n),
         variance_shift_dn2=np.zeros(n),
     )
-    return _drop_outliers(_mark_saturation(data, 0.0, captures.root), captures.root)
+    marked = require_levels(_mark_saturation(data, 0.0), captures.root)
+    return _drop_outliers(marked, captures.root)
 
 
 def _light_axis(photons: FloatArray, exposure: FloatArray, bright: BoolArray) -> tuple[FloatArray, str]:
@@ -285,7 +290,7 @@ def unclipped_levels(data: PhotonTransferData, offset: float) -> tuple[BoolArray
     return usable, bool(np.any(data.bright & (excess > CLIPPED_FRACTION)))
 
 
-def _mark_saturation(data: PhotonTransferData, offset: float, where: object) -> PhotonTransferData:
+def _mark_saturation(data: PhotonTransferData, offset: float) -> PhotonTransferData:
     """Leave out clipped levels, and those past the variance's roll-off."""
     usable, clips = unclipped_levels(data, offset)
     saturates = "clip" if clips else "no"
@@ -299,7 +304,18 @@ def _mark_saturation(data: PhotonTransferData, offset: float, where: object) -> 
             saturates = "roll_off"
             limit = offset + ROLL_OFF_RANGE * (data.mean_dn[peak] - offset)
             usable &= ~data.bright | (data.mean_dn <= limit)
-    good = int(np.sum(usable & data.bright & np.isfinite(data.variance_dn2)))
+    return replace(data, usable=usable, saturates=saturates)
+
+
+def require_levels(data: PhotonTransferData, where: object) -> PhotonTransferData:
+    """The data, if enough bright levels lie below saturation.
+
+    Raises
+    ------
+    PhotonbitsError
+        If fewer than two do, or three of a table.
+    """
+    good = int(np.sum(data.used_bright & np.isfinite(data.variance_dn2)))
     needed = 3 if data.offset_is_zero else 2
     if good < needed:
         count = int(np.sum(data.bright))
@@ -309,7 +325,7 @@ def _mark_saturation(data: PhotonTransferData, offset: float, where: object) -> 
             legal=f"{needed} levels or more below saturation, two frames each",
             remedy="Shoot flats at several exposures from dim to just saturated",
         )
-    return replace(data, usable=usable, saturates=saturates)
+    return data
 
 
 def _drop_outliers(data: PhotonTransferData, where: object) -> PhotonTransferData:

@@ -17,6 +17,7 @@ FloatArray = NDArray[np.float64]
 #: Relative response over which the expectations of a bent response are tabled.
 _RESPONSE_RANGE = (-1.0, 1.5)
 _RESPONSE_DEGREE = 6
+_STEP_GRID = np.linspace(*_RESPONSE_RANGE, 5001)
 _INVERSE_GRID = np.linspace(-1.5, 7.0, 4097)
 
 
@@ -231,21 +232,33 @@ class Design:
         """Coefficients in the relative response p of the expectations per K (twice) and per still variance (twice).
 
         (sum c1 h u, sum c1 h, sum c0 h u, sum c0 h) with u = u_j + p s_j and h = bend f'(u)^2; c1 and c0 are
-        `LevelSeen.variance_coefficients`. Exact for a linear response, else a polynomial through Chebyshev nodes.
+        `LevelSeen.variance_coefficients`. Exact for a linear response, else a polynomial through Chebyshev nodes; for a
+        response of two slopes the values on `_STEP_GRID`, since a pixel's noise steps where it passes the knee.
         """
-        linear = self.fit.response.form == "linear"
+        form = self.fit.response.form
+        linear = form == "linear"
         low, high = _RESPONSE_RANGE
         nodes = np.cos(np.pi * (np.arange(64) + 0.5) / 64)
-        p = (low + high) / 2 + (high - low) / 2 * nodes
+        p = _STEP_GRID if form == "two-slope" else (low + high) / 2 + (high - low) / 2 * nodes
         rows = np.zeros((4, p.size))
         for x in self._bright:
             u = x.plan.signal_dn + p * x.plan.light_dn
             h = x.plan.bend * self.fit.response.derivative(u) ** 2
             c1, c0 = x.variance_coefficients
             rows += np.stack([c1 * h * u, c1 * h, c0 * h * u, c0 * h])
+        if form == "two-slope":
+            return rows[0], rows[1], rows[2], rows[3]
         degree = 1 if linear else _RESPONSE_DEGREE
         fits = [np.polynomial.Polynomial.fit(p, row, degree).convert().coef.astype(np.float64) for row in rows]
         return fits[0], fits[1], fits[2], fits[3]
+
+    def expected_at(self, p: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """The four expectations at each pixel's relative response, arrays of their own."""
+        if self.fit.response.form == "two-slope":
+            a, b, c, d = (np.interp(p, _STEP_GRID, row) for row in self.expected)
+        else:
+            a, b, c, d = (polynomial(row, p) for row in self.expected)
+        return a, b, c, d
 
     @cached_property
     def by_rate(self) -> tuple[float, float]:

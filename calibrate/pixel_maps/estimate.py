@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate.noise_model.credibility import sample
-from calibrate.pixel_maps.design import Design, polynomial
+from calibrate.pixel_maps.design import Design
 from calibrate.pixel_maps.outliers import give_back
 from calibrate.pixel_maps.root import shrink
 from calibrate.pixel_maps.sums import Float32Array, TileSums
@@ -219,7 +219,7 @@ def _gain(
     if out.gain_dn_per_e is None:
         return
     p = np.maximum(response, _LEAST_RESPONSE - 1.0)
-    s1k, s1w, s0k, s0w = (polynomial(c, p) for c in design.expected)
+    s1k, s1w, s0k, s0w = design.expected_at(p)
     if design.has_rate:
         extra = rate - design.fit.dark_rate_dn_per_s
         for target, weight in zip((s1k, s0k), design.by_rate, strict=True):
