@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 FloatArray = NDArray[np.float64]
 
 #: Distance from the knee, in standard deviations over pixels and time, from which on a level lies on one side of it.
 CLEAR_SIGMAS = 7.0
-_REACH = 9.0  # of the integrals over the noise, standard deviations
-_TIME, _TIME_SHARE = np.polynomial.legendre.leggauss(24)
+_REACH = 9.0  # of the noise, standard deviations
 _PIXELS = np.linspace(-4.8, 4.8, 33)
 _PIXEL_SHARE = np.exp(-0.5 * _PIXELS**2) / np.sum(np.exp(-0.5 * _PIXELS**2))
 _NEWTON = 30
@@ -60,9 +61,14 @@ def cumulants_at(knee: Knee, u: FloatArray) -> FloatArray:
 
     Notes
     -----
-    A pixel's signal before the response is normal but for the skewness :math:`g = K^2 u/\sigma^3` of its shot noise
-    (Edgeworth): its density is :math:`\varphi(t) (1 + g (t^3 - 3 t)/6)`. Integrals run over each straight piece by
-    Gauss-Legendre quadrature, so that the knee costs no accuracy; pixels differ by the light's pattern, normal too.
+    A pixel's signal before the response, :math:`\mu + \sigma t`, is normal but for the skewness
+    :math:`g = K^2 u/\sigma^3` of its shot noise (Edgeworth): t has density :math:`\varphi(t) (1 + g (t^3 - 3 t)/6)`.
+    With the knee at :math:`t = a`, :math:`f = \mu + \sigma h`, h = t below and s t + (1 - s) a beyond, so that
+
+    .. math:: E[h^p] = E[t^p] + \int_a^\infty \big((s t + (1 - s) a)^p - t^p\big) \ldots dt,
+
+    sums of partial moments, which follow from :math:`A_k = a^{k-1} \varphi(a) + (k - 1) A_{k-2}` for the normal law.
+    Pixels differ by the light's pattern, normal too.
     """
     if not u.size:
         return np.zeros((5, 0))
@@ -71,27 +77,41 @@ def cumulants_at(knee: Knee, u: FloatArray) -> FloatArray:
     sigma = np.sqrt(knee.noise_dn2(centre))
     skew = knee.gain**2 * np.maximum(centre, 0.0) / sigma**3
     edge = np.clip((knee.knee_dn - centre) / sigma, -_REACH, _REACH)
-    moments = np.zeros((4, *centre.shape))
-    beyond = np.zeros(centre.shape)
-    about = piecewise(knee.knee_dn, knee.slope, centre)[0]
-    for low, high, upper in ((np.full(edge.shape, -_REACH), edge, False), (edge, np.full(edge.shape, _REACH), True)):
-        half = 0.5 * (high - low)
-        t = low[..., None] + half[..., None] * (1.0 + _TIME)
-        density = np.exp(-0.5 * t * t) / np.sqrt(2 * np.pi) * (1.0 + skew[..., None] / 6 * (t**3 - 3 * t))
-        weight = density * _TIME_SHARE * half[..., None]
-        value = centre[..., None] + sigma[..., None] * t
-        if upper:
-            value = knee.knee_dn + knee.slope * (value - knee.knee_dn)
-            beyond += weight.sum(axis=-1)
-        value = value - about[..., None]
-        for power in range(4):
-            moments[power] += np.sum(weight * value ** (power + 1), axis=-1)
-    first, second, third, fourth = moments
+    partial = _partial_moments(edge, skew)
+    full = (1.0, 0.0, 1.0, skew, 3.0)
+    s, rest = knee.slope, (1.0 - knee.slope) * edge
+    raw = [np.zeros_like(edge)]
+    for power in range(1, 5):
+        value = full[power] - partial[power]
+        for k in range(power + 1):
+            value = value + comb(power, k) * s**k * rest ** (power - k) * partial[k]
+        raw.append(value)
+    _, first, second, third, fourth = raw
     variance = second - first**2
     skewness = third - 3 * first * second + 2 * first**3
     kurtosis = fourth - 4 * first * third - 3 * second**2 + 12 * first**2 * second - 6 * first**4
-    stacked = np.stack([about + first, variance + knee.late_dn2, skewness, kurtosis, 1.0 - (1.0 - knee.slope) * beyond])
+    # Beyond the reach of the noise the edge is no longer the knee: the mean is that of the piece.
+    clipped = np.abs(knee.knee_dn - centre) > _REACH * sigma
+    mean = np.where(clipped, piecewise(knee.knee_dn, s, centre)[0], centre + sigma * first)
+    stacked = np.stack(
+        [
+            mean,
+            sigma**2 * variance + knee.late_dn2,
+            sigma**3 * skewness,
+            sigma**4 * kurtosis,
+            1.0 - (1.0 - s) * partial[0],
+        ]
+    )
     return np.asarray(stacked @ shares)
+
+
+def _partial_moments(edge: FloatArray, skew: FloatArray) -> list[FloatArray]:
+    """Integrals of t^k from ``edge`` on, k = 0 to 4, of a normal law with skewness to first order."""
+    density = np.exp(-0.5 * edge * edge) / np.sqrt(2 * np.pi)
+    normal = [ndtr(-edge), density]
+    for k in range(2, 8):
+        normal.append(edge ** (k - 1) * density + (k - 1) * normal[k - 2])
+    return [normal[k] + skew / 6 * (normal[k + 3] - 3 * normal[k + 1]) for k in range(5)]
 
 
 def own_signal(knee: Knee, mean_signal: FloatArray) -> FloatArray:

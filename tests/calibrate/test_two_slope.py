@@ -113,6 +113,23 @@ def test_a_knee_beyond_which_little_was_shot_is_told_and_not_fitted(tmp_path):
     assert abs(gain.value - GAIN) < 3.5 * gain.std
 
 
+def test_few_levels_below_the_knee_and_maps_through_it(tmp_path):
+    """Two levels below; pixels whose light differs by 4 % pass the knee at levels of their own."""
+    light = 0.04 * np.random.default_rng(1).standard_normal((48, 48))
+    sensor = sensor_of(response=Response.two_slope(1500.0, 0.3), maps={"prnu": light - np.mean(light)})
+    folder = simulate_captures(sensor, tmp_path / "c", frames_per_level=4, light_scatter_percent=0.1, seed=1)
+    model = fit_noise_model(folder, maps=True)
+    found = pulls(model, 1500.0, 0.3)
+    assert max(map(abs, found.values())) < 3.5, found
+    prnu = (model.maps["prnu"] - light + np.mean(light)) / model.maps["prnu_std"]
+    assert abs(np.mean(prnu)) < 0.15 and np.std(prnu) == pytest.approx(1.0, abs=0.12)
+    gain = (model.maps["system_gain_dn_per_e"] - model.camera.system_gain_dn_per_e) / model.maps[
+        "system_gain_dn_per_e_std"
+    ]
+    assert np.std(gain) == pytest.approx(1.0, abs=0.12)
+    assert "gain_map_disagrees" not in flags_of(model)
+
+
 # --- sensors without a knee
 
 
