@@ -198,6 +198,9 @@ def run(
 
     def tell() -> None:
         print(line(answers[-1]), flush=True)
+        keep()
+
+    def keep() -> None:
         if file is not None:
             file.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
 
@@ -220,6 +223,7 @@ def run(
             shorter = coded[0] - coded[1]
             answers[-1]["shorter_bits_per_pixel"] = float(shorter.mean())
             answers[-1]["shorter_std_bits_per_pixel"] = float(shorter.std(ddof=1) / np.sqrt(shorter.size))
+            keep()
     print("\n".join(ratios(answers)), flush=True)
     return answers
 
