@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,7 @@ def bulk_rate(
     PhotonbitsError
         Fewer than four sizes, or frames that cannot be scored.
     """
-    source, model = frame_source(frames), load_model(noise_model)
-    source = replace(source, shift_bits=shift_bits) if shift_bits else source
+    source, model = frame_source(frames).shifted(shift_bits), load_model(noise_model)
     height, width = source.shape
     sizes = tuple(
         size

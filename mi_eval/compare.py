@@ -43,6 +43,8 @@ def compare_information(
     seed: int = 0,
     max_patches: int = 20_000,
     exposures_s: Mapping[str, float] | None = None,
+    shift_bits: int | Mapping[str, int] = 0,
+    roi: bool = False,
     density: Literal["closed-form", "network", "reference"] = "closed-form",
     deterministic: bool = False,
 ) -> Comparison:
@@ -62,6 +64,10 @@ def compare_information(
         As for `estimate_information`.
     exposures_s : mapping of name to exposure, optional
         Leaves dark charge out of the mean signal.
+    shift_bits : int or mapping of name to int
+        Empty low bits of left-aligned codes: of all entries, or of those that are named.
+    roi : bool
+        Frames of half the calibrated size are a region of interest, not binned: in all entries.
     density : {"closed-form", "network", "reference"}
         Families of densities, the same for all entries: closed-form ones, with a neural network, or with a slow
         reference network too.
@@ -79,13 +85,15 @@ def compare_information(
     See docs/theory/comparison.md.
     """
     named = _named(entries)
-    sources = {name: frame_source(frames) for name, (frames, _) in named.items()}
+    bits = _bits_of(shift_bits, named)
+    sources = {name: frame_source(frames).shifted(bits[name]) for name, (frames, _) in named.items()}
     loaded: dict[Path, NoiseModel] = {}
     models = {name: _load(model, loaded) for name, (_, model) in named.items()}
     _check_kinds(models)
     exposures = exposures_s or {}
     frames = {
-        name: check_frames(source, models[name], exposure_s=exposures.get(name)) for name, source in sources.items()
+        name: check_frames(source, models[name], exposure_s=exposures.get(name), roi=roi)
+        for name, source in sources.items()
     }
     if paired:
         _check_pairs({name: checked.source for name, checked in frames.items()})
@@ -128,6 +136,16 @@ def _named(entries: Mapping[str, Entry] | Sequence[Entry]) -> dict[str, Entry]:
         if len(entry) != 2:
             raise PhotonbitsError(f"entry {name} has {len(entry)} parts", legal="(frames, noise model)")
     return dict(entries)
+
+
+def _bits_of(shift_bits: int | Mapping[str, int], entries: Mapping[str, Entry]) -> dict[str, int]:
+    """Empty low bits of every entry."""
+    if not isinstance(shift_bits, Mapping):
+        return dict.fromkeys(entries, shift_bits)
+    unknown = sorted(set(shift_bits) - set(entries))
+    if unknown:
+        raise PhotonbitsError(f"shift_bits of {unknown[0]!r}, which is no entry", legal=", ".join(entries))
+    return {name: shift_bits.get(name, 0) for name in entries}
 
 
 def _load(model: NoiseModel | str | Path, loaded: dict[Path, NoiseModel]) -> NoiseModel:

@@ -111,11 +111,8 @@ def estimate_information(
     dI = -dH(Z|Y). Non-identifiability, the estimated misfit of the densities, and a correction above 0.05 bit
     per pixel widen the interval as sets.
     """
-    if not 0 <= shift_bits <= 16:
-        raise PhotonbitsError(f"shift_bits is {shift_bits}", legal="0 to 16")
-    source = frame_source(frames)
     parts = measure_parts(
-        replace(source, shift_bits=shift_bits) if shift_bits else source,
+        frame_source(frames).shifted(shift_bits),
         load_model(noise_model),
         patch_size=patch_size,
         seed=seed,

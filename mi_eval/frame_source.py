@@ -79,6 +79,18 @@ class FrameSource:
         rows, columns = (len(range(*part.indices(size))) for part, size in zip(index, self.shape, strict=True))
         return replace(self, shape=(rows, columns), index=index)
 
+    def shifted(self, bits: int) -> FrameSource:
+        """The same frames, whose codes have ``bits`` empty low bits that are taken off.
+
+        Raises
+        ------
+        PhotonbitsError
+            For a number of bits outside 0 to 16. Codes whose low bits are not empty are refused when they are read.
+        """
+        if not 0 <= bits <= 16:
+            raise PhotonbitsError(f"shift_bits is {bits}", legal="0 to 16")
+        return replace(self, shift_bits=bits) if bits else self
+
     def _as_scored(self, frame: NDArray[Any], number: int) -> NDArray[Any]:
         if self.crop is not None and frame.ndim == 2:
             frame = frame[self.crop[0] : self.crop[1], self.crop[2] : self.crop[3]]

@@ -28,6 +28,18 @@ class _EntryType(click.ParamType):  # type: ignore[type-arg]
         return name, Path(frames), Path(model)
 
 
+class _BitsType(click.ParamType):  # type: ignore[type-arg]
+    """N, or NAME=N for one entry."""
+
+    name = "bits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str | None, int]:
+        name, equals, number = str(value).rpartition("=")
+        if not number.isdecimal() or (equals and not name):
+            self.fail(f"{value!r} is neither N nor NAME=N", param, ctx)
+        return name or None, int(number)
+
+
 @click.command(context_settings=SETTINGS)
 @click.option("--a", "a", type=_FRAMES, multiple=True, help="Raw frames of a: file or folder; may be repeated.")
 @click.option("--model-a", type=_FRAMES, help="Noise model of a (YAML).")
@@ -49,6 +61,14 @@ class _EntryType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--patch-size", type=int, default=16, show_default=True, help="Side of the patches, pixels.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of patch choice and folds.")
 @click.option("--max-patches", type=int, default=20_000, show_default=True, help="Most patches used of an entry.")
+@click.option(
+    "--shift-bits",
+    type=_BitsType(),
+    multiple=True,
+    metavar="[NAME=]N",
+    help="Empty low bits of left-aligned codes, of all entries or of one; may be repeated.",
+)
+@click.option("--roi", is_flag=True, help="Frames of half the calibrated size are a region of interest, not binned.")
 @click.option(
     "--density",
     type=click.Choice(["closed-form", "network", "reference"]),
@@ -72,6 +92,8 @@ def compare(
     patch_size: int,
     seed: int,
     max_patches: int,
+    shift_bits: tuple[tuple[str | None, int], ...],
+    roi: bool,
     density: Literal["closed-form", "network", "reference"],
     output: Path | None,
     report: Path | None,
@@ -96,6 +118,8 @@ def compare(
         patch_size=patch_size,
         seed=seed,
         max_patches=max_patches,
+        shift_bits=_bits_of(shift_bits, entries),
+        roi=roi,
         density=density,
         deterministic=deterministic,
     )
@@ -135,6 +159,15 @@ def _entries(
     if len(entries) < 2:
         raise click.UsageError("Two entries or more: --a and --model-a, --b and --model-b, or --entry.")
     return entries
+
+
+def _bits_of(given: tuple[tuple[str | None, int], ...], entries: dict[str, Any]) -> dict[str, int]:
+    """Empty low bits by entry: those of its name, else those of all."""
+    of_all = [bits for name, bits in given if name is None]
+    of_one = {name: bits for name, bits in given if name is not None}
+    if len(of_all) > 1 or len(of_all) + len(of_one) < len(given):
+        raise click.UsageError("--shift-bits is given twice for one entry, or twice for all.")
+    return {**(dict.fromkeys(entries, of_all[0]) if of_all else {}), **of_one}
 
 
 def _summary(comparison: Comparison) -> str:

@@ -53,6 +53,42 @@ def test_json_page_and_file(shot: Path) -> None:
     assert f"a carries {value:.3f} bit/px more" in page
 
 
+def test_left_aligned_codes_are_shifted_in_the_entries_that_have_them(shot: Path) -> None:
+    wanted = run(*entries(shot), "--json", "--deterministic")
+    assert wanted.exit_code == 0, wanted.stderr
+    for path in (shot / "quiet").iterdir():
+        tifffile.imwrite(path, tifffile.imread(path) << 4)
+    refused = run(*entries(shot), "--json", "--deterministic")
+    assert refused.exit_code == 1
+    assert run(*entries(shot), "--shift-bits", 4).exit_code == 1  # the codes of b are not left-aligned
+    found = run(*entries(shot), "--json", "--deterministic", "--shift-bits", 4, "--shift-bits", "b=0")
+    assert found.exit_code == 0, found.stderr
+    assert json.loads(found.stdout) == json.loads(wanted.stdout)
+    unknown = run(*entries(shot), "--shift-bits", "c=4")
+    assert unknown.exit_code == 1
+    assert "'c', which is no entry" in unknown.stderr
+    assert run(*entries(shot), "--shift-bits", 17).exit_code == 1
+    for words in (["4", "4"], ["a=4", "a=3"], ["=4"], ["a=x"], ["-1"]):
+        assert run(*entries(shot), *[word for value in words for word in ("--shift-bits", value)]).exit_code == 2
+
+
+def test_a_region_of_half_the_size_is_taken_as_one(shot: Path) -> None:
+    """Frames of half the calibrated size may be binned, which a noise model of single pixels does not describe."""
+    for name in ("quiet", "noisy"):
+        model = NoiseModel.load(shot / f"{name}.yaml")
+        plain = model.document.to_plain()
+        plain["sensor"]["shape"] = [48, 48]
+        NoiseModel(model.camera, type(model.document).model_validate(plain)).save(shot / f"{name}.yaml", overwrite=True)
+    codes = []
+    for words in ((), ("--roi",)):
+        done = run(*entries(shot), "--json", *words)
+        assert done.exit_code == 0, done.stderr
+        codes.append(
+            [{doubt["code"] for doubt in entry["score"]["warnings"]} for entry in json.loads(done.stdout)["entries"]]
+        )
+    assert [binned - region for binned, region in zip(*codes, strict=True)] == [{"maybe_binned"}] * 2
+
+
 def test_words_for_people_and_named_entries(shot: Path) -> None:
     first, second = (shot / "quiet" / f"scene_{k}.tif" for k in (0, 1))
     rest = [shot / "quiet" / f"scene_{k}.tif" for k in range(2, 10)]
