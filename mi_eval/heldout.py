@@ -16,8 +16,8 @@ from calibrate import PhotonbitsError
 from calibrate.plumbing.progress import track
 from mi_eval.code_lengths import CodedRows, Density, HeldOut
 from mi_eval.density import (
-    DensityFamily,
     FittedDensity,
+    NetworkFamily,
     PatchSet,
     RecoverableBits,
     combine_code_lengths,
@@ -42,8 +42,6 @@ _THREADS = 2
 # Bits per pixel that the best closed-form family must leave before a network is tried, and that the first network must
 # save on validation frames before the others are fitted.
 _LEAST_SLACK = 1e-3
-# Share of a network's parameters that chance has taught; their cost is left after the correction (measured).
-_LEARNT_BY_CHANCE = 0.1
 _LEAST_GAIN = 1e-3
 
 
@@ -64,7 +62,7 @@ class _Coded:
     slack_std_bits: float
     pit: FloatArray
     pit_rows: IntArray
-    unlearnt_bits: float = 0.0
+    chance_bits: tuple[float, ...] = ()
 
 
 def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto") -> HeldOut:
@@ -130,10 +128,11 @@ def heldout_code_lengths(patches: PatchSet, seed: int, density: Density = "auto"
     weights = np.mean([result.weights for result in whole], axis=0)
     slack = float(np.mean([result.slack_bits for result in whole]))
     # What a network has not learnt falls more slowly than 1/n, and halves see little of it: as much again as was taken
-    # off may be left, or what a tenth of its parameters cost.
-    unlearnt = float(weights[n_closed:].sum()) * max(
-        float(np.mean(excess)) / patches.n_pixels,
-        _LEARNT_BY_CHANCE * max(result.unlearnt_bits for result in whole),
+    # off may be left, or what the share of its parameters that chance has taught costs.
+    taken = float(np.mean(excess)) / patches.n_pixels
+    unlearnt = sum(
+        float(weight) * max(taken, *(result.chance_bits[number] for result in whole))
+        for number, weight in enumerate(weights[n_closed:])
     )
     return HeldOut(
         full_bits=full,
@@ -288,7 +287,7 @@ def _with_network(
     folds: Sequence[Fold],
     jobs: Sequence[Job],
     coded: Sequence[_Coded],
-    family: DensityFamily,
+    family: NetworkFamily,
     pool: ThreadPoolExecutor,
     *,
     stop_early: bool,
@@ -319,7 +318,8 @@ def _with_network(
             grown = full.lengths + (half.lengths - full.lengths) * (fewer.growth / growth)
             share = np.array([full.seconds, half.seconds]) / len(task.folds)
             whole = _extended(coded[2 * fold], full.lengths, job, family.name, share[0])
-            whole = replace(whole, unlearnt_bits=full.parameters_bits(task.train.size * patches.n_pixels))
+            chance = full.chance_bits(task.train.size * patches.n_pixels)
+            whole = replace(whole, chance_bits=(*whole.chance_bits, chance))
             if int(np.argmin(np.nanmean(whole.lengths, axis=0))) == whole.kept.size - 1:
                 whole = _with_misfit(whole, full.model, patches, job)
             out[2 * fold] = whole

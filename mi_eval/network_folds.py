@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mi_eval.density import FittedDensity, PatchSet
 from mi_eval.density.by_channel import ChannelScale, FittedInScale
-from mi_eval.density.interface import DensityFamily
+from mi_eval.density.interface import DensityFamily, NetworkFamily
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -47,16 +47,17 @@ class NetworkTask:
 
 @dataclass(frozen=True)
 class NetworkCodes:
-    """Code lengths, bits per patch, NaN where a patch was not coded; the model; CPU seconds."""
+    """Code lengths, bits per patch, NaN where a patch was not coded; the model; CPU seconds; what chance taught it."""
 
     lengths: FloatArray
     model: FittedDensity
     seconds: float
     n_parameters: int
+    learnt_by_chance: float
 
-    def parameters_bits(self, training_pixels: int) -> float:
-        r"""What fitting all parameters costs on new pixels, :math:`k/(2N\ln 2)` bits per pixel."""
-        return self.n_parameters / (2 * training_pixels * float(np.log(2)))
+    def chance_bits(self, training_pixels: int) -> float:
+        r"""A share of what fitting all parameters costs on new pixels, :math:`k/(2N\ln 2)` bits per pixel."""
+        return self.learnt_by_chance * (self.n_parameters / (2 * training_pixels * float(np.log(2))))
 
 
 def network_tasks(group: IntArray, folds: Sequence[IntArray], validations: Sequence[IntArray]) -> list[NetworkTask]:
@@ -104,7 +105,7 @@ def rows_of(group: IntArray, members: IntArray) -> IntArray:
 def run_task(
     patches: PatchSet,
     task: NetworkTask,
-    family: DensityFamily,
+    family: NetworkFamily,
     seed: int,
     *,
     half: bool,
@@ -119,7 +120,7 @@ def run_task(
     lengths[wanted] = model.code_length_bits(patches.take(wanted))
     fitted = model.base if isinstance(model, FittedInScale) else model
     n_parameters = sum(int(np.size(w)) for w in getattr(fitted, "weights", ()))
-    return NetworkCodes(lengths, model, time.thread_time() - start, n_parameters)
+    return NetworkCodes(lengths, model, time.thread_time() - start, n_parameters, family.learnt_by_chance)
 
 
 def _fit(family: DensityFamily, train: PatchSet, stop: PatchSet, seed: int) -> FittedDensity:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mi_eval.density.full_gaussian import FullGaussian
     from mi_eval.density.gaussian import StationaryGaussian
     from mi_eval.density.histogram import CodeHistogram
-    from mi_eval.density.interface import DensityFamily, FittedDensity
+    from mi_eval.density.interface import DensityFamily, FittedDensity, NetworkFamily
     from mi_eval.density.misfit import estimate_unexplained_bits
     from mi_eval.density.patches import PatchSet
     from mi_eval.density.pit import RecoverableBits, estimate_recoverable_bits, randomised_pit
@@ -29,6 +29,7 @@ __all__ = [
     "DensityFamily",
     "FittedDensity",
     "FullGaussian",
+    "NetworkFamily",
     "PatchSet",
     "RecalibratedGaussian",
     "RecoverableBits",
@@ -53,6 +54,7 @@ __getattr__, __dir__ = lazy_exports(
         "PatchSet": "mi_eval.density.patches",
         "DensityFamily": "mi_eval.density.interface",
         "FittedDensity": "mi_eval.density.interface",
+        "NetworkFamily": "mi_eval.density.interface",
         "CodeHistogram": "mi_eval.density.histogram",
         "StationaryGaussian": "mi_eval.density.gaussian",
         "FullGaussian": "mi_eval.density.full_gaussian",

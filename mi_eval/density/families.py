@@ -10,7 +10,7 @@ from mi_eval.density.by_channel import ChannelHistograms, ChannelScale, FittedIn
 from mi_eval.density.full_gaussian import FullGaussian
 from mi_eval.density.gaussian import FittedGaussian, StationaryGaussian
 from mi_eval.density.histogram import CodeHistogram
-from mi_eval.density.interface import DensityFamily, FittedDensity
+from mi_eval.density.interface import DensityFamily, FittedDensity, NetworkFamily
 from mi_eval.density.patches import PatchSet
 from mi_eval.density.recalibrated import RecalibratedGaussian
 from mi_eval.density.scale_mixture import FittedScaleMixture, ScaleMixture
@@ -76,7 +76,7 @@ def _fit_each(
             yield family.fit(train, validation, seed)
 
 
-def network_families(*, reference: bool = False) -> tuple[DensityFamily, ...]:
+def network_families(*, reference: bool = False) -> tuple[NetworkFamily, ...]:
     """The causal network, and with ``reference`` the gated PixelCNN; nothing where torch is not installed."""
     if find_spec("torch") is None:
         return ()

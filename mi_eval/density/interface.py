@@ -76,6 +76,15 @@ class DensityFamily(Protocol):
         ...
 
 
+class NetworkFamily(DensityFamily, Protocol):
+    """A family of networks."""
+
+    @property
+    def learnt_by_chance(self) -> float:
+        """Share of the cost of all parameters that is left after the finite-sample correction, at most (measured)."""
+        ...
+
+
 def flat_values(patches: PatchSet) -> FloatArray:
     """`value_dn` as (n_patches, p*p)."""
     return patches.value_dn.reshape(patches.n_patches, -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from mi_eval.density.network.heads import NoiseAwareHead, NormalMixtureHead
 from mi_eval.density.network.intensity_grid import IntensityGrid
 from mi_eval.density.network.stabilise import Stabiliser
 from mi_eval.density.network.training import Schedule
+from mi_eval.folds import make_folds
 from mi_eval.heldout import heldout_code_lengths
 from mi_eval.network_folds import network_tasks, rows_of
 from mi_eval.pixel_classes import classify_pixels
@@ -99,6 +101,26 @@ def test_without_torch_the_network_is_missed_only_where_it_may_help(monkeypatch:
     assert not heldout_code_lengths(patches_of(noise, source.noise_model), 0).no_torch
     with pytest.raises(PhotonbitsError, match=r"photonbits\[torch\]"):
         heldout_code_lengths(patches, 0, "network")
+
+
+def test_each_network_leaves_its_own_share_of_its_parameters_in_the_slack(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, frames = ising(100, 8, 1)
+    one = CausalNetwork(schedule=Schedule(pixel_visits=1.0))
+    found = {}
+    for share in (1.0, 2.0):
+        families = (one, replace(one, name="other", learnt_by_chance=share))
+        monkeypatch.setattr("mi_eval.heldout.network_families", lambda families=families, **_: families)
+        found[share] = heldout_code_lengths(patches_of(frames, source.noise_model), 0, "reference")
+    assert found[1.0].names[-1] == "other"
+    weight = found[1.0].weights[-1]
+    assert weight > 0.2
+    parameters = (2 * 40 + 6) * 64 + 40 * 64 + 64 + 64 * 64 + 64 + 65 * 20  # some 20 intensities
+    patches = patches_of(frames, source.noise_model)
+    folds = make_folds(patches, 0)
+    tasks = network_tasks(patches.frame_index, [f.test for f in folds], [f.validation for f in folds])
+    pixels = 64 * min(task.train.size for task in tasks)
+    growth = (found[2.0].slack_bits - found[1.0].slack_bits) / weight
+    assert growth == pytest.approx(parameters / (2 * pixels * np.log(2)), rel=0.05)
 
 
 def test_unknown_densities_are_refused() -> None:

@@ -28,11 +28,14 @@ class CausalNetwork:
         Budget in pixel visits, never in seconds.
     noise_aware : bool
         False: three Gaussians at low counts too.
+    learnt_by_chance : float
+        Share of the cost of all parameters that is left after the finite-sample correction, at most (measured).
     """
 
     name: str = "causal_network"
     schedule: Schedule = field(default_factory=Schedule)
     noise_aware: bool = True
+    learnt_by_chance: float = 0.1
 
     def fit(
         self, train: PatchSet, validation: PatchSet, seed: int, base: FittedScaleMixture | None = None

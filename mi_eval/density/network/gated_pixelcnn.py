@@ -29,6 +29,12 @@ class GatedPixelCNN:
     training are those of `CausalNetwork`, but for five times as many pixel visits and decaying weights: without decay
     its 160,000 weights learn the training frames by heart. On a CPU minutes where the causal network takes seconds.
 
+    Parameters
+    ----------
+    schedule : Schedule
+    learnt_by_chance : float
+        Share of the cost of all parameters that is left after the finite-sample correction, at most (measured).
+
     Notes
     -----
     Conditional image generation with PixelCNN decoders, arXiv 1606.05328.
@@ -40,6 +46,7 @@ class GatedPixelCNN:
             pixel_visits=1e7, most_epochs=10.0, batch_patches=16, learning_rate=0.004, weight_decay=1.0
         )
     )
+    learnt_by_chance: float = 0.02
 
     def fit(
         self, train: PatchSet, validation: PatchSet, seed: int, base: FittedScaleMixture | None = None
