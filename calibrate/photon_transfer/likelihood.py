@@ -153,18 +153,18 @@ def invert(coefficients: FloatArray, scale: float, v: FloatArray) -> FloatArray:
 
 def curve_at(theta: FloatArray, layout: Layout, u: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """f(u), f'(u), f''(u) of a candidate's response."""
-    knee = layout.knee(theta)
-    if knee is not None:
-        return piecewise(knee.knee_dn, knee.slope, u)
-    return polynomial(layout.coefficients(theta), layout.scale_dn, u)
+    if layout.form == "two-slope":
+        place, slope = layout.coefficients(theta)
+        return piecewise(place * layout.scale_dn, slope, u)
+    return polynomial(theta[len(layout.names) - layout.degree :], layout.scale_dn, u)
 
 
 def inverse_at(theta: FloatArray, layout: Layout, v: FloatArray) -> FloatArray:
     """u with f(u) = v under a candidate's response."""
-    knee = layout.knee(theta)
-    if knee is not None:
-        return inverted(knee.knee_dn, knee.slope, v)
-    return invert(layout.coefficients(theta), layout.scale_dn, v)
+    if layout.form == "two-slope":
+        place, slope = layout.coefficients(theta)
+        return inverted(place * layout.scale_dn, slope, v)
+    return invert(theta[len(layout.names) - layout.degree :], layout.scale_dn, v)
 
 
 def shot_noise(theta: FloatArray, layout: Layout, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -197,7 +197,7 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     shot = shot * np.where(data.bright, 1 + data.gain_pattern, 1.0)
     read = w if layout.noise_after_response else slope**2 * w
     fitted_variance = slope**2 * shot + read + layout.rounding_dn2 + data.variance_shift_dn2
-    if layout.index("step") is not None:
+    if layout.hand_over_dn < np.inf:
         fitted_variance = fitted_variance + _stepped(theta, layout, data)
     knee = layout.knee(theta)
     if knee is not None:
@@ -305,7 +305,7 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
     read = w if layout.noise_after_response else slope**2 * w
     noise = shot + (0.0 if layout.noise_after_response else w)  # what passes through the response
     variance = slope**2 * shot + read + layout.rounding_dn2
-    if layout.index("step") is not None:
+    if layout.hand_over_dn < np.inf:
         variance = variance + _stepped(theta, layout, data)
     skewness = gain**2 * shot_signal
     if layout.index("a00") is not None:
