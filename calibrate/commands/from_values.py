@@ -16,6 +16,8 @@ from calibrate.plumbing.command_line import SETTINGS, command_options, note
 @click.option("--offset-dn", type=float, required=True, help="Mean code of a dark, DN.")
 @click.option("--bit-depth", type=int, required=True, help="Bits per code.")
 @click.option("--full-well-e", type=float, help="Full well, electrons, where it lies below the highest code.")
+@click.option("--knee-dn", type=float, help="Signal above the offset, DN, where the response bends (dual slope).")
+@click.option("--slope-beyond-knee", type=float, help="Slope of the response beyond the knee, between 0 and 1.")
 @click.option("--dark-current-e-per-s", type=float, help="Dark current, electrons per second.")
 @click.option("--white-clip-dn", type=int, help="Highest code. Default: 2^bits - 1.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
@@ -27,19 +29,29 @@ def from_values(
     offset_dn: float,
     bit_depth: int,
     full_well_e: float | None,
+    knee_dn: float | None,
+    slope_beyond_knee: float | None,
     dark_current_e_per_s: float | None,
     white_clip_dn: int | None,
     force: bool,
 ) -> None:
     """Write a noise model of given values (a data sheet's, say), flagged not_measured."""
     from calibrate.noise_model import NoiseModel
+    from calibrate.plumbing.errors import PhotonbitsError
+    from calibrate.response import Response
 
+    if (knee_dn is None) != (slope_beyond_knee is None):
+        raise PhotonbitsError("a knee without a slope, or a slope without a knee", legal="both or neither")
+    response = None
+    if knee_dn is not None and slope_beyond_knee is not None:
+        response = Response.two_slope(knee_dn, slope_beyond_knee)
     model = NoiseModel.from_parameters(
         system_gain_dn_per_e=gain_dn_per_e,
         read_noise_e=read_noise_e,
         offset_dn=offset_dn,
         bit_depth=bit_depth,
         full_well_e=full_well_e,
+        response=response,
         dark_current_e_per_s=dark_current_e_per_s,
         white_clip_dn=white_clip_dn,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.special import gammaln, ndtr
 
 from calibrate import NoiseModel, PhotonbitsError
+from calibrate.cli import main
 from calibrate.noise_model.channel_average import average_parameters
 from calibrate.photon_transfer.fisher import CameraPoint, code_cumulants
 from calibrate.photon_transfer.knee import Knee, cumulants_at, own_signal
@@ -180,3 +184,24 @@ def test_mean_of_channels_with_knees():
     np.testing.assert_allclose(found.std, np.hypot(0.25, 0.75) * np.array([0.02, 0.01]))
     straight = {k: v for k, v in block(200.0, 0.2).items() if k != "nonlinearity"}
     assert "nonlinearity" not in average_parameters([block(200.0, 0.2), straight], weights, frozenset())
+
+
+def test_a_knee_from_the_command_line(tmp_path):
+    """Values in, a page and a summary that speak of a knee, and captures with their truth."""
+    path = str(tmp_path / "m.yaml")
+    values = ["--gain-dn-per-e", "0.9", "--read-noise-e", "4", "--offset-dn", "30", "--bit-depth", "10"]
+    done = CliRunner().invoke(main, ["from-values", "-o", path, *values, "--knee-dn", "300"])
+    assert done.exit_code != 0 and "both or neither" in done.stderr
+    done = CliRunner().invoke(
+        main, ["from-values", "-o", path, *values, "--knee-dn", "300", "--slope-beyond-knee", "0.3"]
+    )
+    assert done.exit_code == 0, done.stderr
+    assert NoiseModel.load(path).camera.response.evaluate(np.array(400.0)) == pytest.approx(330.0)
+    shown = CliRunner().invoke(main, ["show", path]).stdout
+    assert "knee" in shown and "slope beyond the knee" in shown
+    folder = tmp_path / "c"
+    done = CliRunner().invoke(main, ["simulate", path, "-o", str(folder), "--shape", "8x8", "--levels", "3"])
+    assert done.exit_code == 0, done.stderr
+    truth = json.loads((folder / "truth.json").read_text())
+    assert truth["response"] == {"form": "two-slope", "coefficients": [1.0, 0.3], "scale_dn": 300.0}
+    assert max(truth["light_e"]) == pytest.approx(1.10 * (300 + (1023 - 30 - 300) / 0.3) / 0.9, rel=1e-6)
