@@ -122,7 +122,8 @@ def _fit_with_what_shows(
         step = None if found is not None else find_step(data)
         if step is not None:
             stepped = converged_fit(data, rounding, captures.root, covariances, step)
-            if stepped.chosen.layout.index("step") is not None:
+            describes = stepped.chosen.deviance_per_dof <= (FLAGS["over_dispersed"].threshold or 0.0)
+            if stepped.chosen.layout.index("step") is not None and describes:
                 return stepped
         plain = converged_fit(data, rounding, captures.root, covariances)
         doubt = doubt_a_knee(data) if found is None else None

@@ -11,8 +11,9 @@ from calibrate.photon_transfer.data import PhotonTransferData
 
 FloatArray = NDArray[np.float64]
 
-#: Levels needed on each side, and step of the variance that is looked at, standard errors.
-_FEWEST = 3
+#: Levels needed below and above, and step of the variance that is looked at, standard errors.
+_FEWEST_BELOW = 2
+_FEWEST_ABOVE = 3
 _SIGMAS = 6.0
 #: Chi-square by which a step must beat a smooth bend of the variance.
 _BETTER = 10.0
@@ -38,7 +39,7 @@ def find_step(data: PhotonTransferData) -> Step | None:
         return None
     rows = np.flatnonzero(data.used_bright & np.isfinite(data.variance_dn2))
     dark = data.dark & np.isfinite(data.variance_dn2)
-    if rows.size < 2 * _FEWEST or not np.any(dark):
+    if rows.size < _FEWEST_BELOW + _FEWEST_ABOVE or not np.any(dark):
         return None
     signal = data.mean_dn[rows] - float(np.mean(data.mean_dn[dark]))
     shape = np.maximum(data.kurtosis[rows] / 3.0, 1.0)
@@ -46,7 +47,7 @@ def find_step(data: PhotonTransferData) -> Step | None:
     noise = (data.variance_dn2[rows] - float(np.median(data.variance_dn2[dark]))) / error
     line = signal / error
     best: tuple[float, int, FloatArray] | None = None
-    for first in range(_FEWEST, rows.size - _FEWEST + 1):
+    for first in range(_FEWEST_BELOW, rows.size - _FEWEST_ABOVE + 1):
         above = np.where(np.arange(rows.size) >= first, 1.0, 0.0) / error
         design = np.stack([line, above], axis=1)
         inverse = np.linalg.inv(design.T @ design)

@@ -210,6 +210,14 @@ def test_the_same_draws_with_a_knee_are_seen(slope, tmp_path):
         assert nearest.knee_dn == pytest.approx(1500.0, rel=0.15) and nearest.slope == pytest.approx(slope, abs=0.15)
 
 
+def test_a_real_camera_shows_neither_knee_nor_step(realdata):
+    """Set 001 of the EMVA 1288 reference: a CCD that saturates, whose levels scatter more than their noise."""
+    captures = load_captures(realdata / "emva1288_set001_ccd12")
+    levels = measure_levels(captures)
+    data = from_levels(captures, levels, photon_transfer.white_clip(levels, 12))
+    assert find_break(data) is None and find_step(data) is None and doubt_a_knee(data) is None
+
+
 def test_without_the_search_a_plain_document_is_the_same(tmp_path, monkeypatch):
     folder = simulate_captures(
         sensor_of(full_well_e=6000.0), tmp_path / "c", shape=(48, 48), light_scatter_percent=1.0, levels=12, seed=5
