@@ -17,7 +17,7 @@ from scipy import sparse
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.charge_grid import charge_grid, class_tables, group_codes
 from mi_eval.histograms import FrameHistograms
-from mi_eval.identifiability import entropy_range, is_identifiable
+from mi_eval.identifiability import entropy_range, is_identifiable, least_noise_dn
 from mi_eval.intensity import IntensityLaw, fit_intensity_law, influence_functions
 from mi_eval.laws import entropy_by_law
 from mi_eval.pixel_classes import PixelClasses, classify_pixels
@@ -134,10 +134,9 @@ def conditional_entropy(
     if camera.kind == "gaussian" and classes.differential and camera.response.is_linear:
         return _constant_entropy(histograms, classes, counts)
     reads = [float(m.camera.read_noise_e) for m in classes.models]
-    gains = [float(m.camera.system_gain_dn_per_e) for m in classes.models]
-    identifiable = is_identifiable(
-        camera.kind, min(reads), float(np.min(np.multiply(reads, gains))), rounded=not classes.differential
-    )
+    highest = float(histograms.first_code + histograms.n_codes - 1)
+    noise = min(least_noise_dn(m, highest) for m in classes.models)
+    identifiable = is_identifiable(camera.kind, min(reads), noise, rounded=not classes.differential)
     identifiable &= clipped_fraction(histograms, classes) <= MOST_CLIPPED
     fit = _Fit.of(histograms, classes, counts, step=0.25 if identifiable else 0.125)
     law = fit_intensity_law(fit.counts, fit.tables, fit.y_e, column_codes=fit.column_codes)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.stats import beta, norm
 
-from calibrate import PhotonbitsError
+from calibrate import NoiseModel, PhotonbitsError
 
 FloatArray = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def is_identifiable(kind: str, read_noise_e: float, noise_dn: float, *, rounded:
     read_noise_e : float
         Smallest read noise of any class of pixels, electrons.
     noise_dn : float
-        Smallest K r of any class, DN.
+        Smallest noise of any class, DN; see `least_noise_dn`.
     rounded : bool
         False for real-valued measurements, where only the read noise in electrons counts.
     """
@@ -44,6 +44,20 @@ def is_identifiable(kind: str, read_noise_e: float, noise_dn: float, *, rounded:
         return False
     fine = not rounded or noise_dn >= LEAST_NOISE_DN
     return fine and (kind == "gaussian" or read_noise_e >= LEAST_READ_NOISE_E)
+
+
+def least_noise_dn(model: NoiseModel, highest_code: float) -> float:
+    """Least noise that rounding meets in the dark, K r, or just beyond a knee that the codes pass, DN.
+
+    There the slope s leaves s sqrt(K u_0 + (K r)^2) of shot and read noise at the knee u_0.
+    """
+    camera = model.camera
+    gain, knee = float(camera.system_gain_dn_per_e), camera.response.knee_dn
+    read = gain * float(camera.read_noise_e)
+    if knee is None or highest_code - float(camera.offset_dn) <= knee:
+        return read
+    shot = 0.0 if camera.kind == "gaussian" else gain * knee
+    return min(read, camera.response.coefficients[1] * math.sqrt(shot + read**2))
 
 
 @dataclass(frozen=True)

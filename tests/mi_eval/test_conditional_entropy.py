@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from calibrate import NoiseModel, PhotonbitsError
+from calibrate.response import Response
 from mi_eval.conditional_entropy import ConditionalEntropy, conditional_entropy
 from mi_eval.histograms import FrameHistograms, frame_histograms
 from mi_eval.pixel_classes import classify_pixels
@@ -40,6 +41,33 @@ def test_gamma_law(mean: float) -> None:
     lo, hi = result.interval_bits
     assert lo <= result.value_bits <= hi < lo + 5e-4
     assert result.law is not None and result.law.certified_gap_nats <= 0.5
+
+
+@pytest.mark.parametrize("slope", [0.3, 0.7])
+def test_a_law_through_a_knee(slope: float) -> None:
+    """Light on both sides of a knee at 400 e-, an eighth of it within the noise of it."""
+    response = {"form": "two-slope", "coefficients": (1.0, slope), "scale_dn": 400.0}
+    model = NoiseModel.from_parameters(
+        system_gain_dn_per_e=1.0, read_noise_e=3.0, offset_dn=100.0, bit_depth=12, response=response
+    )
+    truth = _expected(model, stats.gamma(4, scale=100))
+    assert truth < _expected(model.with_parameters(response=Response()), stats.gamma(4, scale=100)) - 0.05
+    result = _fit(model, np.random.default_rng(1).gamma(4, 100, 400_000), 2)
+    assert result.identifiable
+    assert abs(result.value_bits - truth) < min(4 * result.sampling_std_bits, 0.003)
+
+
+def test_codes_coarser_than_the_noise_beyond_a_knee_leave_a_range() -> None:
+    """0.6 DN of read noise in the dark; 0.4 DN of all noise beyond a knee at 400 e-, where a fifth of the light is."""
+    response = {"form": "two-slope", "coefficients": (1.0, 0.1), "scale_dn": 80.0}
+    model = NoiseModel.from_parameters(
+        system_gain_dn_per_e=0.2, read_noise_e=3.0, offset_dn=100.0, bit_depth=12, response=response
+    )
+    y = np.random.default_rng(1).gamma(4, 75, 60_000)
+    result = _fit(model, y, 2)
+    lo, hi = result.interval_bits
+    assert not result.identifiable and lo <= model.conditional_entropy_bits(y).mean() <= hi
+    assert _fit(model, np.minimum(y, 250.0), 2).identifiable
 
 
 def test_sparse_two_level_law() -> None:
