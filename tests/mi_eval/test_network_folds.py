@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from calibrate import NoiseModel, PhotonbitsError
 from mi_eval import estimate_information
@@ -20,10 +21,14 @@ from mi_eval.density.network.heads import NoiseAwareHead, NormalMixtureHead
 from mi_eval.density.network.intensity_grid import IntensityGrid
 from mi_eval.density.network.stabilise import Stabiliser
 from mi_eval.density.network.training import Schedule
+from mi_eval.density.scale_mixture import ScaleMixture
 from mi_eval.folds import make_folds
+from mi_eval.frame_source import frames_from_array
 from mi_eval.heldout import heldout_code_lengths
+from mi_eval.measurements import cut_patches
 from mi_eval.network_folds import network_tasks, rows_of
 from mi_eval.pixel_classes import classify_pixels
+from mi_eval.truth import make_source
 from mi_eval.truth.ising import IsingImages
 
 
@@ -194,3 +199,32 @@ def test_pixels_with_their_own_offsets_keep_proper_masses() -> None:
     np.testing.assert_array_equal(edges[-1][1], 1)
     for (_, upper), (lower, _) in itertools.pairwise(edges):
         np.testing.assert_allclose(upper, lower, atol=1e-12)
+
+
+def test_batches_hold_pixels_not_patches() -> None:
+    """One budget of pixel visits makes as many steps for patches of any size, until a batch is one patch."""
+    schedule = Schedule(pixel_visits=2.0e6, most_epochs=1e9)
+    assert [schedule.batch(side**2) for side in (4, 8, 16, 24, 32, 64, 128)] == [16, 16, 16, 7, 4, 1, 1]
+    steps = {side: schedule.steps(500, side**2) for side in (16, 32, 64)}
+    assert steps[16] == pytest.approx(2.0e6 / 4096, abs=1)
+    assert steps[32] == pytest.approx(steps[16], abs=1)
+    assert steps[64] == pytest.approx(steps[16], abs=1)
+
+
+def test_large_patches_are_learnt_as_well_as_small_ones() -> None:
+    """Two-level images: the network saves bits on patches of 48 x 48 that 40 steps of 16 of them do not."""
+    model = make_source("ising").noise_model
+    rng = np.random.default_rng(0)
+    fields = (gaussian_filter(rng.standard_normal((48, 48)), 1.5, mode="wrap") for _ in range(80))
+    codes = model.sample(np.stack([np.where(field > 0, 14.0, 2.0) for field in fields]), rng).astype(np.uint16)
+    cut = cut_patches(frames_from_array(codes), model, patch_size=48, seed=0, max_patches=80).patches
+    train, validation, test = (cut.take(np.arange(*part)) for part in ((0, 48), (48, 60), (60, 80)))
+    base = ScaleMixture().fit(train, validation, 0)
+    few = CausalNetwork(schedule=Schedule(pixel_visits=6e5))
+    many = Schedule(pixel_visits=6e5, batch_patches=16 * 9)  # batches of 16 patches whatever their size
+    assert few.schedule.batch(48**2) == 2 and many.batch(48**2) == 16
+    ours, theirs = (
+        float(network.fit(train, validation, 0, base).code_length_bits(test).mean()) / 48**2
+        for network in (few, replace(few, schedule=many))
+    )
+    assert ours < theirs - 0.01

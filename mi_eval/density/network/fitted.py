@@ -91,6 +91,7 @@ def _fit(
 ) -> FittedNetwork:
     histogram = fit_light_histogram(training, validation)
     steps = schedule.steps(training.n_patches, training.n_pixels)
+    schedule = replace(schedule, batch_patches=schedule.batch(training.n_pixels))
     # Patches that the budget never reaches need no features.
     reach = steps * schedule.batch_patches
     if reach < training.n_patches:

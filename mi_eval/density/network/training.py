@@ -16,6 +16,7 @@ Masses = Callable[[Sequence[Tensor], tuple[Tensor, ...]], Tensor]
 
 _AVERAGE_OVER = 0.05  # of the steps so far
 _WARM_UP = 20
+_PIXELS_OF_A_PATCH = 256  # that batches are meant for
 _BETAS = (0.9, 0.99)
 _LARGEST_NORM = 5.0
 _CHECKS = 4
@@ -31,6 +32,7 @@ class Schedule:
         Pixels times epochs: the budget.
     most_epochs : float
     batch_patches : int
+        Patches of a batch, fewer where they are large: see `batch`.
     learning_rate : float
         At the start of the cosine.
     weight_decay : float
@@ -47,7 +49,11 @@ class Schedule:
     def steps(self, n_patches: int, n_pixels: int) -> int:
         """Batches in all, at least 40."""
         epochs = min(self.most_epochs, self.pixel_visits / (n_patches * n_pixels))
-        return max(40, round(epochs * n_patches / min(self.batch_patches, n_patches)))
+        return max(40, round(epochs * n_patches / min(self.batch(n_pixels), n_patches)))
+
+    def batch(self, n_pixels: int) -> int:
+        """Patches of a batch: as many pixels as `batch_patches` of 16 x 16 have, since pixels teach, not patches."""
+        return min(self.batch_patches, max(1, round(self.batch_patches * _PIXELS_OF_A_PATCH / n_pixels)))
 
 
 def train(
