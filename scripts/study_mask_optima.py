@@ -1,12 +1,13 @@
 """The optima of a mask: how many starts lead to the best, whether a race finds it, and what whole frames can carry.
 
-    python scripts/study_mask_optima.py [--seeds 10 11 12 13] [--starts 48] [--errors]
+    python scripts/study_mask_optima.py [--seeds 10 11 12 13] [--starts 48] [--errors] [--decoders 800 4000]
 
 The mask of `study_end_to_end.py`. `--errors`: of the best mask (a block) and of the best scattered one, an upper bound
 of the information of whole frames on the torus, under white Gaussian noise of their mean variance: half the integral of
 the squared error of the noiseless frame over the signal-to-noise ratio (Guo, Shamai and Verdu 2005, theorem 1). The
 estimate is the object's, imaged again: linear, and corrected by one network for all noise levels. The network of
 either mask is trained alike, on objects that are not scored.
+`--decoders`: the default decoder of both masks, taught so many frames.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from mi_eval.design import DesignProblem, optimise
 from mi_eval.design.ascent import ascend, begin
 from mi_eval.design.determinism import deterministic_torch
+from mi_eval.downstream import EvaluationSettings, UNet, evaluate_designs
 from mi_eval.downstream.unet import make_network
 from mi_eval.systems import CodedAperture, SystemDesign
 from mi_eval.torch_extra import Tensor, torch
@@ -63,7 +65,8 @@ def optima(seed: int, starts: int) -> tuple[SystemDesign, SystemDesign]:
         f"{raced.cpu_seconds:.1f} CPU s",
         flush=True,
     )
-    return SystemDesign(problem.system, best.best), SystemDesign(problem.system, wide.best)
+    block = problem.system.centred(SystemDesign(problem.system, best.best).tensors())
+    return SystemDesign.of(problem.system, block), SystemDesign(problem.system, wide.best)
 
 
 class Frames:
@@ -124,6 +127,15 @@ def error_bound(mask: Any, steps: int, seed: int = 0) -> tuple[float, float, flo
     return frames.linear_bits(), frames.linear_bits(LOWEST_SHARE) + scale * float(tested.mean()), scale * std
 
 
+def decoders(designs: tuple[SystemDesign, SystemDesign], seed: int, frames: int) -> None:
+    """PSNR of the default decoder for both masks, taught so many frames."""
+    settings = EvaluationSettings(training_frames=frames, validation_frames=200, test_frames=500, seeds=(seed,))
+    named = {drawn(design.parameters["transmission"]): design for design in designs}
+    found = evaluate_designs(named, make_problem("mask", LEVEL_E), UNet(ssim=False), settings).outcomes()
+    for name, outcome in found.items():
+        print(f"{name}: {frames} frames, {outcome.value:.3f} dB +- {outcome.std:.3f}", flush=True)
+
+
 def cells() -> Any:
     return make_problem("mask", LEVEL_E).objects
 
@@ -136,6 +148,7 @@ def main() -> None:
         "--errors", action="store_true", help="bounds by errors of whole frames, masks of the first seed"
     )
     parser.add_argument("--steps", type=int, default=1500, help="training steps of a network, of 16 frames")
+    parser.add_argument("--decoders", type=int, nargs="+", default=[], help="training frames of the default decoder")
     options = parser.parse_args()
     began = time.process_time()
     found = [optima(seed, options.starts) for seed in options.seeds]
@@ -146,6 +159,8 @@ def main() -> None:
             f"{drawn(design.parameters['transmission'])}: linear {linear:.4f}, network {bound:.4f} +- {std:.4f} bit/px",
             flush=True,
         )
+    for frames in options.decoders:
+        decoders(found[0], options.seeds[0], frames)
     print(f"{time.process_time() - began:.0f} CPU s")
 
 
