@@ -18,7 +18,7 @@ system: {name: coded_aperture, shape: [12, 12], mask_shape: [3, 3]}
 objects: {kind: stars, per_frame: 12, background: 0.05}
 noise: sensor.yaml
 light: {mean_light_e: 300}
-optimiser: {objective: full, patch_size: 4, objects: 64, steps: 12, restarts: 2, seed: 3}
+optimiser: {objective: full, patch_size: 4, objects: 64, steps: 12, restarts: 2, starts: 3, seed: 3}
 audit: {frames: 60, patch_size: 4}
 """
 
@@ -42,13 +42,14 @@ def test_a_run_writes_design_and_report(folder):
     assert done.exit_code == 0, done.stderr
     content = json.loads(done.stdout)
     assert content == json.loads((out / "design.json").read_text())
+    assert len(content["raced_bits_per_pixel"]) == 3 and len(content["restarts"]) == 2
     assert content["noise_model"]["path"] == "sensor.yaml" and content["noise_model"]["sha256"]
     assert content["surrogate_bits_per_pixel"]["after"] >= content["surrogate_bits_per_pixel"]["before"]
     assert sorted(path.name for path in out.iterdir()) == ["design.json", "design.npz", "report.html"]
     design = SystemDesign.load(out / "design.npz")
     assert design.system.mask_shape == (3, 3)
     page = checked((out / "report.html").read_text())
-    for word in ("Limits", "full_well", "Restarts", "Stars", "transmission", "Audit"):
+    for word in ("Limits", "full_well", "Restarts", "Stars", "transmission", "Audit", "3 starts took"):
         assert word in page.text
     first = {path.name: path.read_bytes() for path in out.iterdir()}
 
@@ -63,7 +64,6 @@ def test_a_run_writes_design_and_report(folder):
 def test_restarts_run_on_a_cluster(folder):
     distributed = pytest.importorskip("distributed")
     text = SMALL.replace("audit: {frames: 60, patch_size: 4}", "audit: null")
-    text = text.replace("restarts: 2", "restarts: 2, starts: 4")
     (folder / "config.yaml").write_text(text)
     here = run(folder / "config.yaml", "-o", folder / "here", "--json", "--deterministic")
     assert here.exit_code == 0, here.stderr
@@ -99,6 +99,8 @@ def test_every_system_has_an_example_that_makes_a_problem():
         ("kind: stars", "kind: clouds", "beads"),
         ("steps: 12", "stepps: 12", "unknown key"),
         ("steps: 12", "steps: many", "optimiser.steps"),
+        ("starts: 3", "starts: 1", "as many starts as restarts"),
+        ("objective: full", "objective: density", "spectral and full"),
         ("noise: sensor.yaml", "noise: nowhere.yaml", "nowhere.yaml"),
         ("objective: full", "objective: guess", "spectral"),
         ("frames: 60, patch_size: 4", "frames: 60, patch_size: 40", "patch"),
