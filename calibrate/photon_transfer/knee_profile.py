@@ -12,20 +12,21 @@ from calibrate.photon_transfer.gauss_newton import Candidate, fit_candidate
 
 FloatArray = NDArray[np.float64]
 
-#: Rise of -2 log likelihood at the ends of a 95 % interval, and its half-width in standard errors.
-_RISE = 3.84
-_HALF_WIDTH = 1.96
+#: Rise of -2 log likelihood at the ends of a 99.7 % interval, and its half-width in standard errors. A level whose
+#: variance is low by chance, by 2.7 standard errors, draws the knee to itself; the truth is then 7 above that.
+_RISE = 9.0
+_HALF_WIDTH = 3.0
 #: Interval over the quadratic one from which on it takes its place.
 _WIDER = 1.25
-_STEPS = np.array([1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 9.0, 14.0, 20.0, 30.0])
+_STEPS = np.array([1.5, 3.0, 4.0, 6.0, 9.0, 13.0, 18.0, 24.0, 32.0, 42.0, 55.0])
 
 
 def with_profiled_knee(fit: Candidate, data: PhotonTransferData, shape: FloatArray) -> Candidate:
     """The fit with the knee's error from its profile, where that is wider than the quadratic one.
 
-    The knee is held on both sides of the estimate and everything else fitted. The values within 3.84 of the least
-    -2 log likelihood are the 95 % interval; where it is wider than the quadratic one by a quarter, its middle becomes
-    the estimate, and its half-width over 1.96, along the path of the other parameters, the error.
+    The knee is held on both sides of the estimate and everything else fitted. The values within 9 of the least
+    -2 log likelihood are the 99.7 % interval; where it is wider than the quadratic one by a quarter, its middle becomes
+    the estimate, and a third of its half-width, along the path of the other parameters, the error.
     """
     position = fit.layout.names.index("knee")
     own = float(fit.theta[position])
@@ -59,7 +60,7 @@ def _held(fit: Candidate, near: Candidate, knee: float, data: PhotonTransferData
 def _end(
     fit: Candidate, base: Candidate, own: float, step: float, data: PhotonTransferData, shape: FloatArray
 ) -> float:
-    """Where the profile has risen by 3.84 on one side, interpolated; no farther than a fifth of the knee."""
+    """Where the profile has risen by 9 on one side, interpolated; no farther than a fifth of the knee."""
     limit = _cost(base) + _RISE
     last, near = (own, _cost(base)), base
     for multiple in _STEPS:
