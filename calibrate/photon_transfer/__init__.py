@@ -22,7 +22,14 @@ from calibrate.noise_model import NoiseModel
 from calibrate.photon_transfer.assemble import build_document
 from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table, require_levels
 from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
-from calibrate.photon_transfer.knee_search import LEAST_SLOPE, Break, KneeDoubt, doubt_a_knee, find_break
+from calibrate.photon_transfer.knee_search import (
+    LEAST_SLOPE,
+    Break,
+    KneeDoubt,
+    doubt_a_knee,
+    find_break,
+    with_own_tails,
+)
 from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
 from calibrate.photon_transfer.read_noise_step import Step, find_step
 from calibrate.photon_transfer.rounding import rounded_moments
@@ -71,13 +78,15 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
             remedy="Fit each setting from a folder or manifest of its own",
         )
     levels: tuple[LevelStatistics, ...] = ()
+    measured_levels = levels
     guessed: int | None = None
     bit_depth = captures.bit_depth
     if captures.points:
         data = from_table(captures)
         rounding = 0.0 if bit_depth is None else ROUNDING_VARIANCE_DN2
     else:
-        levels = reject_outliers(measure_levels(captures))
+        measured_levels = measure_levels(captures)
+        levels = reject_outliers(measured_levels)
         integer = all(level.code_bits or level.maximum_code == 0 for level in levels)
         if integer and bit_depth is None:
             guessed = bit_depth = guess_bit_depth(levels)
@@ -86,6 +95,14 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
             bit_depth = None
         data = from_levels(captures, levels, white_clip(levels, bit_depth), few=True)
     choice = _fit_with_what_shows(captures, levels, data, rounding)
+    knee = choice.chosen.layout.knee(choice.chosen.theta)
+    if knee is not None:
+        offset = choice.chosen.layout.get(choice.chosen.theta, "offset")
+        whole = with_own_tails(knee, offset, measured_levels, levels)
+        if any(a is not b for a, b in zip(whole, levels, strict=True)):
+            levels = whole
+            found = find_break(from_levels(captures, levels, white_clip(levels, bit_depth), few=True))
+            choice = (None if found is None else _fit_with_knee(found, rounding, captures.root)) or choice
     data = choice.data
     saturation = find_saturation(data, choice.chosen)
     measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None

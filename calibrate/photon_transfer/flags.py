@@ -164,6 +164,10 @@ def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, 
     # Where light rules the noise: in the dark a heavy tail is the read noise of hot pixels.
     heavy = FLAGS["heavy_tails"].threshold or 0
     lit = data.used_bright & (choice.chosen.residuals.fitted_variance > heavy * 4 * max(noise**2, 1 / 12))
+    knee = choice.chosen.layout.knee(choice.chosen.theta)
+    if knee is not None:  # a level at the knee has tails of its own
+        signal = data.mean_dn - choice.chosen.layout.get(choice.chosen.theta, "offset")
+        lit &= ~knee.is_near(inverse_at(choice.chosen.theta, choice.chosen.layout, signal))
     wild = lit & (data.kurtosis > 3.0 * heavy + 10 * np.sqrt(24.0 / data.variance_samples))
     if np.any(wild):
         out.append(flag("heavy_tails", n_levels=int(np.sum(wild)), kurtosis=float(np.max(data.kurtosis[wild]))))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrate.level_statistics import LevelStatistics
 from calibrate.photon_transfer.data import ROLL_OFF_RANGE, PhotonTransferData, unclipped_levels
+from calibrate.photon_transfer.knee import Knee, inverted
 
 FloatArray = NDArray[np.float64]
 
@@ -32,6 +34,8 @@ _FAR_SHARE = 0.05
 #: Fall that a single level beyond must show, share.
 _STEEP = 0.25
 _SLOPES = (0.05, 0.95)
+#: Starts whose knees are nearer than this share are one.
+_APART = 0.01
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,13 @@ def find_break(data: PhotonTransferData) -> Break | None:
     usable[used] = True
     usable |= data.bright & ~np.isfinite(data.variance_dn2) & (data.mean_dn <= data.mean_dn[used[-1]])
     saturates = "roll_off" if last + 1 < curve.rows.size else "clip" if curve.clips else "no"
-    starts = tuple(curve.start(*place) for place in places)
-    return Break(replace(data, usable=usable, saturates=saturates), starts, _light_pattern(data, curve, places[0][0]))
+    starts: list[Start] = []
+    for start in (curve.start(*place) for place in places):
+        if all(abs(start.knee_dn / other.knee_dn - 1) > _APART for other in starts):
+            starts.append(start)
+    return Break(
+        replace(data, usable=usable, saturates=saturates), tuple(starts), _light_pattern(data, curve, places[0][0])
+    )
 
 
 def _light_pattern(data: PhotonTransferData, curve: _Curve, below: int) -> float:
@@ -176,6 +185,23 @@ def _light_pattern(data: PhotonTransferData, curve: _Curve, below: int) -> float
     weight = signal**4 / error**2
     value = float(np.sum(weight * spatial / signal**2) / np.sum(weight))
     return value if value > 3.0 / float(np.sqrt(np.sum(weight))) else 0.0
+
+
+def with_own_tails(
+    knee: Knee, offset_dn: float, measured: tuple[LevelStatistics, ...], cut: tuple[LevelStatistics, ...]
+) -> tuple[LevelStatistics, ...]:
+    """The levels with their outliers cut, but for those at the knee, which have long tails of their own.
+
+    Pixels below the knee have 1/s times the noise of those beyond: where they are few, they look like outliers.
+    """
+    out = []
+    for plain, level in zip(measured, cut, strict=True):
+        signal = np.array([plain.mean_dn - offset_dn])
+        at_knee = bool(knee.is_near(inverted(knee.knee_dn, knee.slope, signal))[0])
+        if level.kind == "bright" and level.rejected_fraction > 0 and at_knee:
+            level = replace(plain, pairs=tuple(replace(pair, candidates=None) for pair in plain.pairs))
+        out.append(level)
+    return tuple(out)
 
 
 def doubt_a_knee(data: PhotonTransferData) -> KneeDoubt | None:

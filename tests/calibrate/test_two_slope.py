@@ -113,6 +113,16 @@ def test_a_knee_beyond_which_little_was_shot_is_told_and_not_fitted(tmp_path):
     assert abs(gain.value - GAIN) < 3.5 * gain.std
 
 
+def test_pixels_below_the_knee_are_no_outliers_of_a_level_beyond_it(tmp_path):
+    """A level two standard deviations beyond a knee of slope 0.15: one pixel in fifty has seven times the noise."""
+    sensor = sensor_of(response=Response.two_slope(2500.0, 0.15))
+    folder = simulate_captures(sensor, tmp_path / "c", shape=(64, 64), light_scatter_percent=0.1, seed=1)
+    model = fit_noise_model(folder)
+    found = pulls(model, 2500.0, 0.15)
+    assert max(map(abs, found.values())) < 3.0, found
+    assert not {"outliers", "heavy_tails"} & set(flags_of(model))
+
+
 def test_few_levels_below_the_knee_and_maps_through_it(tmp_path):
     """Two levels below; pixels whose light differs by 4 % pass the knee at levels of their own."""
     light = 0.04 * np.random.default_rng(1).standard_normal((48, 48))
