@@ -114,6 +114,20 @@ def _partial_moments(edge: FloatArray, skew: FloatArray) -> list[FloatArray]:
     return [normal[k] + skew / 6 * (normal[k + 3] - 3 * normal[k + 1]) for k in range(5)]
 
 
+def _mean_and_slope(knee: Knee, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """First and last row of `cumulants_at`, which Newton's method asks for often."""
+    pixels, shares = (_PIXELS, _PIXEL_SHARE) if knee.light_pattern > 0 else (np.zeros(1), np.ones(1))
+    centre = u[:, None] * (1.0 + np.sqrt(knee.light_pattern) * pixels)
+    sigma = np.sqrt(knee.noise_dn2(centre))
+    edge = (knee.knee_dn - centre) / sigma
+    skew = knee.gain**2 * np.maximum(centre, 0.0) / sigma**3 / 6
+    density = np.exp(-0.5 * edge * edge) / np.sqrt(2 * np.pi)
+    beyond = ndtr(-edge) + skew * (edge * edge - 1.0) * density
+    excess = density * (1.0 + skew * edge**3) - edge * beyond  # E[max(t - edge, 0)]
+    fall = 1.0 - knee.slope
+    return (centre - fall * sigma * excess) @ shares, 1.0 - fall * (beyond @ shares)
+
+
 def own_signal(knee: Knee, mean_signal: FloatArray) -> FloatArray:
     """u at which a level's mean signal is ``mean_signal``, pixels on both sides of the knee counted in."""
     u = inverted(knee.knee_dn, knee.slope, mean_signal)
@@ -121,8 +135,8 @@ def own_signal(knee: Knee, mean_signal: FloatArray) -> FloatArray:
     if near.size:
         at = u[near]
         for _ in range(_NEWTON):
-            found = cumulants_at(knee, at)
-            step = (found[0] - mean_signal[near]) / np.maximum(found[4], 0.5 * knee.slope)
+            mean, slope = _mean_and_slope(knee, at)
+            step = (mean - mean_signal[near]) / np.maximum(slope, 0.5 * knee.slope)
             at = at - step
             if np.max(np.abs(step)) < 1e-10 * max(knee.knee_dn, 1.0):
                 break

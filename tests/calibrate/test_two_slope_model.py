@@ -13,7 +13,7 @@ from calibrate import NoiseModel, PhotonbitsError
 from calibrate.cli import main
 from calibrate.noise_model.channel_average import average_parameters
 from calibrate.photon_transfer.fisher import CameraPoint, code_cumulants
-from calibrate.photon_transfer.knee import Knee, cumulants_at, own_signal
+from calibrate.photon_transfer.knee import Knee, _mean_and_slope, cumulants_at, own_signal
 from calibrate.response import Response
 from calibrate.schema import NonlinearityEntry
 
@@ -140,6 +140,8 @@ def test_moments_of_levels_at_the_knee(pattern):
     np.testing.assert_allclose(found[0], mean, atol=2e-3 * gain)
     np.testing.assert_allclose(found[1], variance, rtol=2e-3)
     np.testing.assert_allclose(own_signal(knee, found[0]), gain * charges, rtol=1e-8)
+    for row, lean in zip((0, 4), _mean_and_slope(knee, gain * charges), strict=True):
+        np.testing.assert_allclose(lean, found[row], rtol=1e-9)
     step = 1e-3 * gain * charges
     by_signal = (cumulants_at(knee, gain * charges + step)[0] - cumulants_at(knee, gain * charges - step)[0]) / step / 2
     np.testing.assert_allclose(found[4], by_signal, atol=0.02)
