@@ -34,8 +34,9 @@ _FAR_SHARE = 0.05
 #: Fall that a single level beyond must show, share.
 _STEEP = 0.25
 _SLOPES = (0.05, 0.95)
-#: Starts whose knees are nearer than this share are one.
-_APART = 0.01
+#: Starts whose knees are nearer than this share are one, and most places that are tried.
+_APART = 0.003
+_PLACES = 3
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,16 @@ class _Curve:
         knee = float(np.clip(-line[1] / (slope * gain * (1 - slope)), *ends))
         return Start(gain, knee, slope, self.offset + 0.5 * (ends[0] + self.signal[below + 1]))
 
+    def start_by_light(self, below: int, beyond: int, light: FloatArray) -> Start:
+        """Where the light is known the means are two straight lines in it: rho L, and (1 - s) u_0 + s rho L beyond."""
+        own = self.start(below, beyond)
+        rho = float(np.sum(self.signal[: below + 1]) / np.sum(light[: below + 1]))
+        part = slice(beyond, self.last_before_full_well(beyond) + 1)
+        line = np.polyfit(rho * light[part], self.signal[part], 1, w=1.0 / self.signal[part])
+        slope = float(np.clip(line[0], *_SLOPES))
+        knee = float(np.clip(line[1] / (1 - slope), self.signal[below], max(self.signal[beyond], own.knee_dn)))
+        return replace(own, knee_dn=knee, slope=slope)
+
 
 def find_break(data: PhotonTransferData) -> Break | None:
     """Places where a knee may lie; None, as a rule, at once: for straight, bent and saturating sensors.
@@ -167,13 +178,16 @@ def find_break(data: PhotonTransferData) -> Break | None:
     usable[used] = True
     usable |= data.bright & ~np.isfinite(data.variance_dn2) & (data.mean_dn <= data.mean_dn[used[-1]])
     saturates = "roll_off" if last + 1 < curve.rows.size else "clip" if curve.clips else "no"
-    starts: list[Start] = []
-    for start in (curve.start(*place) for place in places):
-        if all(abs(start.knee_dn / other.knee_dn - 1) > _APART for other in starts):
-            starts.append(start)
-    return Break(
-        replace(data, usable=usable, saturates=saturates), tuple(starts), _light_pattern(data, curve, places[0][0])
-    )
+    starts = [curve.start(*place) for place in places[:_PLACES]]
+    if data.light_unit and np.all(np.isfinite(data.light[used])):
+        by_light = [curve.start_by_light(*place, data.light[curve.rows]) for place in places[:_PLACES]]
+        starts = [*by_light, starts[0]]
+    distinct: list[Start] = []
+    for start in starts:
+        if all(abs(start.knee_dn / other.knee_dn - 1) > _APART for other in distinct):
+            distinct.append(start)
+    pattern = _light_pattern(data, curve, places[0][0])
+    return Break(replace(data, usable=usable, saturates=saturates), tuple(distinct), pattern)
 
 
 def _light_pattern(data: PhotonTransferData, curve: _Curve, below: int) -> float:
