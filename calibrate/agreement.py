@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,4 @@ def agreement_of(values: Sequence[float], stds: Sequence[float]) -> Agreement | 
     mean = float(weight @ value / weight.sum())
     statistic = float(np.sum(((value - mean) / std) ** 2))
     error = float(std.min() / np.sqrt(weight.sum()))
-    return Agreement(mean, error, statistic, len(pairs) - 1, float(chi2.sf(statistic, len(pairs) - 1)))
+    return Agreement(mean, error, statistic, len(pairs) - 1, float(chdtrc(len(pairs) - 1, statistic)))

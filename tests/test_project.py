@@ -236,6 +236,25 @@ print("heavy:", heavy, "status:", status)
         assert "Usage:" in done.stdout
 
 
+def test_a_fit_loads_no_plots_and_no_distributions(tmp_path: Path):
+    """Packages that a fit does not use would take longer to load than the fit takes."""
+    given = {"system_gain_dn_per_e": 0.5, "read_noise_e": 3.0, "offset_dn": 100.0, "bit_depth": 12}
+    sensor = calibrate.NoiseModel.from_parameters(**given)
+    captures = calibrate.simulate_captures(sensor, tmp_path / "captures", levels=6, shape=(16, 16), seed=0)
+    program = f"""
+import sys
+from calibrate.cli import main
+sys.argv = ["calibrate", "fit", {str(captures)!r}, "-o", {str(tmp_path / "sensor.yaml")!r}, "--no-maps"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("heavy:", [name for name in ("matplotlib", "scipy.stats", "torch", "mi_eval") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout.splitlines()[-1:] == ["heavy: []"], done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("package", [calibrate, mi_eval])
 def test_public_names_load_on_first_use(package):
     for name in package.__all__:

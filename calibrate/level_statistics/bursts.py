@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from calibrate.level_statistics.levels import LevelStatistics
 from calibrate.level_statistics.pairs import PairSums, pair_sums
@@ -121,6 +120,8 @@ def _pairs(burst: Sequence[NDArray[Any]], usable: NDArray[np.bool_] | None) -> l
     shape = burst[0].shape
     if any(frame.shape != shape for frame in burst):
         raise PhotonbitsError("frames of a burst differ in size", legal=f"{shape}")
+    from scipy import ndimage  # here, so that fits without bursts need not load it
+
     total = np.zeros(shape)
     for frame in burst:
         total += frame

@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
 from calibrate.noise_model import tables
@@ -218,6 +217,8 @@ def over_charges(y: FloatArray, exact: Callable[[FloatArray], FloatArray], *, li
     if values.size <= limit:
         rows = exact(values)
         return np.asarray(rows[:, member.reshape(-1)].reshape((rows.shape[0], *y.shape)))
+    from scipy.interpolate import CubicSpline  # takes as long to load as a fit takes, which needs none
+
     if values[0] < 0:
         knots = np.linspace(values[0], values[-1], limit)
         return np.asarray(CubicSpline(knots, exact(knots), axis=1)(y))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from calibrate.photon_transfer.data import PhotonTransferData
 from calibrate.photon_transfer.likelihood import (
@@ -183,7 +183,7 @@ def widened_for_scatter(fit: Candidate, data: PhotonTransferData, shape: FloatAr
             up, down = (variances(replace(fit.nuisance, **{field: scatter * step})) for step in (1.1, 1 / 1.1))
             share = np.log(np.maximum(up, 1e-300) / np.maximum(down, 1e-300)) / (4 * np.log(1.1))
             loss += np.clip(share, 0.0, 1.0) ** 2 / dof
-    factor = student.ppf(0.975, 1 / np.maximum(loss, 1e-6)) / student.ppf(0.975, 1e6)
+    factor = stdtrit(1 / np.maximum(loss, 1e-6), 0.975) / stdtrit(1e6, 0.975)
     return np.asarray(fit.covariance * np.outer(factor, factor))
 
 

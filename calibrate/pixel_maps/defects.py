@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
-from scipy.stats import chi2, gamma, norm
+from scipy.special import chdtrc, gammaincc, gammaincinv, ndtr, ndtri
 
 from calibrate.noise_model.credibility import sample
 from calibrate.noise_model.defect_kinds import DEFECT_KINDS
@@ -97,7 +97,7 @@ def find_defects(
         share = _share_of_neighbours(pixels.response.reshape(shape)).reshape(-1)
         least = DEFECT_KINDS["cold"].threshold
         noise = robust_deviation(pixels.std["response"])[0]
-        mark("cold", share < least, least, "1", _tail(mask.size, norm.sf((1 - least) / max(noise, 1e-9))))
+        mark("cold", share < least, least, "1", _tail(mask.size, ndtr(-(1 - least) / max(noise, 1e-9))))
         mark("stuck", constant, None, "1", 0.0)
     ratio, noisy, limit, alarms = _noisy(pixels, design)
     mark("noisy", noisy, limit, "DN2", alarms)
@@ -153,7 +153,7 @@ def _noisy(pixels: PixelEstimates, design: Design) -> tuple[NDArray[np.float32],
     fit, t = design.fit, design.noise_exposure_s
     variance = pixels.dark_variance_dn2
     dof = design.dark_dof
-    low, middle, high = chi2.ppf([0.25, 0.5, 0.75], dof)
+    low, middle, high = 2.0 * gammaincinv(0.5 * dof, [0.25, 0.5, 0.75])
     typical = max(robust_deviation(variance)[0] * dof / middle, fit.smallest_variance_dn2)
     shot_rate = fit.system_gain_dn_per_e * max(fit.dark_rate_dn_per_s, 0.0) if design.has_exposures else 0.0
     still = max(typical - shot_rate * t, 0.0)
@@ -171,13 +171,13 @@ def _noisy(pixels: PixelEstimates, design: Design) -> tuple[NDArray[np.float32],
     # Wilson and Hilferty: (chi^2_nu/nu)^(1/3) is nearly normal, with variance 2/(9 nu) = spread/(9 expected^2).
     width = spread / (np.float32(9.0) * expected**2)
     surprise = (np.cbrt(ratio / np.float32(far)) - (1 - width)) / np.sqrt(width)
-    beyond = float(norm.isf(_FALSE_ALARMS / variance.size))
+    beyond = -float(ndtri(_FALSE_ALARMS / variance.size))
     noisy = (ratio > _NOISY_FROM) & (surprise > beyond)
     if fit.rounding_dn2 > 0:
         noisy &= variance > _ROUNDING_LIMIT_DN2
     reach = float((1 - 2 / (9 * dof) + beyond * np.sqrt(2 / (9 * dof))) ** 3)
     limit = typical * max(_NOISY_FROM, far * reach)
-    return ratio, noisy, limit, min(_FALSE_ALARMS, _tail(variance.size, chi2.sf(dof * limit / typical, dof)))
+    return ratio, noisy, limit, min(_FALSE_ALARMS, _tail(variance.size, chdtrc(dof, dof * limit / typical)))
 
 
 def _share_of_neighbours(response: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,9 +198,9 @@ def _share_of_neighbours(response: NDArray[np.float32]) -> NDArray[np.float32]:
 def _skewed_tail(z: float, skewness: float) -> float:
     """Upper tail of a Pearson III law of unit variance: a Poisson law smoothed by read noise is close to it."""
     if skewness < 1e-4:
-        return float(norm.sf(z))
+        return float(ndtr(-z))
     shape = 4 / skewness**2
-    return float(gamma.sf(z * np.sqrt(shape) + shape, shape))
+    return float(gammaincc(shape, np.maximum(z * np.sqrt(shape) + shape, 0.0)))
 
 
 def _tail(n: int, probability: float) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 FloatArray = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def unbiased_root(
 
 def root_table(dof: float) -> tuple[FloatArray, FloatArray]:
     """C(nu, q) and the standard deviation of the root over sigma, at the tabled shares q."""
-    draws = chi2.ppf(_QUANTILES, dof) / dof
+    draws = 2.0 * gammaincinv(0.5 * dof, _QUANTILES) / dof
     draws *= 1 / np.mean(draws)  # the midpoint rule loses a little of the upper tail
     roots = np.sqrt(np.maximum(draws[:, None] - _SHARES, 0.0))
     mean = np.mean(roots, axis=0)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from calibrate.noise_model.defect_kinds import DEFECT_KINDS
 
@@ -69,4 +69,4 @@ def expected_false_alarms(n_tested: int, n_frames: int) -> float:
     """Pixels of normal noise expected to be taken for telegraph noise among ``n_tested``: a bound."""
     if n_frames < FEWEST_DARKS:
         return 0.0
-    return n_tested * float(norm.sf(DEFECT_KINDS["telegraph"].threshold))
+    return n_tested * float(ndtr(-DEFECT_KINDS["telegraph"].threshold))

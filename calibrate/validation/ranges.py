@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from calibrate.captures.capture_set import FrameKind
 from calibrate.noise_model import NoiseModel
@@ -143,7 +143,7 @@ class Comparison:
             difference_dn2 = np.array([entry.difference_dn2 for entry in self.ranges])
         r = difference_dn2[rows]
         value = float(r @ np.linalg.solve(self.covariance_dn4[np.ix_(rows, rows)], r)) if r.size else 0.0
-        return value, int(r.size), float(chi2.sf(value, max(r.size, 1)))
+        return value, int(r.size), float(chdtrc(max(r.size, 1), value))
 
     def largest_misfit(self, difference_dn2: FloatArray | None = None) -> float:
         """Relative size of the misfit that neither noise nor the calibration's errors account for; 0 without one.

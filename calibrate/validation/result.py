@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from calibrate.plumbing.tables import format_table, format_value_std
 from calibrate.validation.diagnoses import Finding
@@ -113,7 +113,7 @@ class CheckResult:
         """Chi-square of all judged variances, their number, and the p-value."""
         tests = [part.comparison.chi_square() for part in self.parts]
         value, count = sum(test[0] for test in tests), sum(test[1] for test in tests)
-        return value, count, float(chi2.sf(value, max(count, 1)))
+        return value, count, float(chdtrc(max(count, 1), value))
 
     @property
     def verdict(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2, norm
+from scipy.special import chdtrc, ndtr
 
 from calibrate.captures.capture_set import FrameKind
 from calibrate.validation.diagnoses import SIGMAS, Finding, finding, threshold
@@ -105,7 +105,7 @@ def find_uneven_noise(observed: Observed) -> tuple[list[Finding], float]:
     mean = float(weight @ ratio / weight.sum())
     statistic = float(np.sum(((ratio - mean) / std) ** 2))
     excess = float(np.sqrt(max(np.mean((ratio - mean) ** 2) - np.mean(std**2), 0.0)))
-    if chi2.sf(statistic, ratio.size - 1) > 2 * norm.sf(SIGMAS) or excess < threshold("uneven_noise"):
+    if chdtrc(ratio.size - 1, statistic) > 2 * ndtr(-SIGMAS) or excess < threshold("uneven_noise"):
         return [], 0.0
     rows, columns = regions.noise_ratio.shape
     place = int(np.argmax(np.abs(ratio - mean) / std))

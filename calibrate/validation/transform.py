@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import chi2
+from scipy.special import chdtrc, ndtri
 
 FloatArray = NDArray[np.float64]
 
@@ -82,4 +81,4 @@ def examine_transform(histogram: NDArray[np.int64]) -> TransformTest:
     rest = share - 1 / bins
     rest = rest - (rest @ wide) * wide
     shape = float(bins * (rest @ rest) / (2 * np.log(2))) - (bins - 2) * chance
-    return TransformTest(int(n), float(chi2.sf(statistic, bins - 1)), distance, loss, shape)
+    return TransformTest(int(n), float(chdtrc(bins - 1, statistic)), distance, loss, shape)
