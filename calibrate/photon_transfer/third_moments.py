@@ -54,6 +54,9 @@ def read_third_moments(theta: FloatArray, layout: Layout, data: PhotonTransferDa
     lever = np.stack([shot * slope * x, 0.5 * model.third[rows]], axis=1)
     error = np.sqrt(2.0 * (pattern + noise / 2) / data.variance_samples[rows]) * noise
     lit = (shot > 0.5 * noise) & (error > 0)
+    knee = layout.knee(theta)
+    if knee is not None:  # with long tails of its own, a level at the knee has other errors
+        lit &= ~knee.is_near(x)
     if not np.any(lit):
         return unknown
     design = lever[lit] / error[lit, None]
