@@ -37,6 +37,12 @@ _FLAGS = (
         "(dual slope); {n_levels} levels lie there. The system gain given is that below the knee.",
     ),
     Flag(
+        "knee_light_uneven",
+        "The light differs by {percent:.2g} % over the frame (standard deviation), and levels with pixels on both "
+        "sides of the knee depend on how: the system gain may be off by a percent. Shoot flats of more even light.",
+        0.04,
+    ),
+    Flag(
         "read_noise_after_knee",
         "The read noise arises behind the knee, not before it: the noise model compresses it with the light, and its "
         "variance just beyond the knee is {percent:.2g} % too low.",

@@ -279,14 +279,23 @@ def _clipped(level: LevelStatistics, white_clip_dn: float | None) -> float:
     return level.maximum_fraction
 
 
-def unclipped_levels(data: PhotonTransferData, offset: float) -> tuple[BoolArray, bool]:
-    """Levels with few enough pixels at the highest code, darks included, and whether any level clips."""
-    excess = data.clipped_fraction - np.min(data.clipped_fraction)
+def even_levels(data: PhotonTransferData, offset: float) -> BoolArray:
+    """Levels whose pixels differ less than their noise, which is as good as normal: moments at a clip are known there.
+
+    What an uneven frame has at a clip depends on how its light is spread, which two moments do not tell: the bright
+    middle of a vignetted frame ends sooner than a normal law of the same variance.
+    """
     # Signal over noise squared is the charge where light rules the noise: its root is one over the skewness.
     noise = np.sqrt(np.maximum(np.nan_to_num(data.variance_dn2), 1e-12))
     even = data.spatial_variance_dn2 < _EVEN_FRAME * noise**2
-    even &= noise < _NORMAL_SKEWNESS * np.maximum(data.mean_dn - offset, 0.0)
-    usable = ~(data.bright & (excess > np.where(even, CORRECTABLE_FRACTION, CLIPPED_FRACTION)))
+    return np.asarray(even & (noise < _NORMAL_SKEWNESS * np.maximum(data.mean_dn - offset, 0.0)))
+
+
+def unclipped_levels(data: PhotonTransferData, offset: float) -> tuple[BoolArray, bool]:
+    """Levels with few enough pixels at the highest code, darks included, and whether any level clips."""
+    excess = data.clipped_fraction - np.min(data.clipped_fraction)
+    largest = np.where(even_levels(data, offset), CORRECTABLE_FRACTION, CLIPPED_FRACTION)
+    usable = ~(data.bright & (excess > largest))
     return usable, bool(np.any(data.bright & (excess > CLIPPED_FRACTION)))
 
 

@@ -31,6 +31,9 @@ def raise_flags(
     if knee is not None:
         beyond = data.used_bright & (data.mean_dn - fit.layout.get(fit.theta, "offset") > knee.knee_dn)
         out.append(flag("two_slopes", knee_dn=knee.knee_dn, slope=knee.slope, n_levels=int(np.sum(beyond))))
+        uneven = float(np.sqrt(knee.light_pattern))
+        if uneven > (FLAGS["knee_light_uneven"].threshold or 0):
+            out.append(flag("knee_light_uneven", percent=100 * uneven))
         out.extend(_late_noise_flags(data, fit, knee))
     elif fit.layout.index("step") is not None:
         out.append(_step_flag(fit))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibrate.photon_transfer.clipping import code_moments, is_near
-from calibrate.photon_transfer.data import PhotonTransferData
+from calibrate.photon_transfer.data import PhotonTransferData, even_levels
 from calibrate.photon_transfer.likelihood import FloatArray, Layout, curve_at, inverse_at
 from calibrate.photon_transfer.rounding import NEGLIGIBLE_VARIANCE_DN2, rounded_moments
 
@@ -22,7 +22,8 @@ def with_level_shifts(theta: FloatArray, layout: Layout, data: PhotonTransferDat
     -----
     A frame whose signals x spread by S^2 about their mean has the mean f(x) + f'' S^2 / 2 and the mean temporal
     variance V(x) + V'' S^2 / 2, V(x) = f'^2 (K x + w). With codes coarser than the noise, or the lowest code within 6
-    standard deviations, the moments of rounded and clipped normal pixels take the place of "+ 1/12".
+    standard deviations, the moments of rounded and clipped normal pixels take the place of "+ 1/12"; so they do near
+    the highest code where the frame is even, and an uneven one has next to no clipped pixels (`unclipped_levels`).
     """
     offset, w = layout.get(theta, "offset"), max(layout.get(theta, "dark_variance"), 0.0)
     gain = layout.get(theta, "gain") * (1 + data.gain_pattern)
@@ -51,7 +52,7 @@ def with_level_shifts(theta: FloatArray, layout: Layout, data: PhotonTransferDat
         coarse = ~near & (variance < NEGLIGIBLE_VARIANCE_DN2)
         # The highest code is the lowest of the mirrored level; charge is normal there (`data` sees to it).
         top = None if data.white_clip_dn is None else -data.white_clip_dn
-        near_top = ~near & is_near(-mean, variance, pattern, top)
+        near_top = ~near & even_levels(data, offset)[rows] & is_near(-mean, variance, pattern, top)
         if np.any(near_top):
             none = np.zeros(int(np.sum(near_top)))
             exact = code_moments(-mean[near_top], variance[near_top], none, gain, pattern[near_top], top)

@@ -76,3 +76,27 @@ def test_all_levels_saturated_is_an_error(tmp_path):
         np.save(tmp_path / f"dark_{i + 1}ms.npy", np.full((2, 20, 20), 100 + i % 2, np.uint16))
     with pytest.raises(PhotonbitsError, match=r"0 of 6 bright levels.*2 levels or more.*just saturated"):
         fit_noise_model(tmp_path)
+
+
+def test_a_vignetted_level_below_the_clip_is_predicted_without_it(tmp_path):
+    """Under 30 % fall-off the bright middle ends short of the highest code, where a normal law would not."""
+    rng = np.random.default_rng(0)
+    shape = (200, 200)
+    y, x = np.meshgrid(np.linspace(-1, 1, 200), np.linspace(-1, 1, 200), indexing="ij")
+    fall_off = 1 - 0.3 * (x**2 + y**2) / 2
+    sensor = NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=3.0, offset_dn=100.0, bit_depth=12)
+    rows = ["path,kind,exposure_s"]
+    for exposure in (0.2, 0.4, 0.6, 0.8, 1.0):
+        for kind in ("bright", "dark"):
+            for frame in range(2):
+                charge = 7700 * exposure * fall_off if kind == "bright" else np.zeros(shape)
+                name = f"{kind}_{exposure}_{frame}.npy"
+                np.save(tmp_path / name, sensor.sample(charge, rng))
+                rows.append(f"{name},{kind},{exposure}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    model = fit_noise_model(tmp_path)
+    top = max((level for level in model.document.measurements if level.used), key=lambda level: level.mean_dn)
+    assert top.exposure_s == 1.0 and top.clipped_fraction < 1e-4
+    gain, noise = model.parameter("system_gain_dn_per_e").value, model.parameter("dark_noise_dn").value
+    expected = gain * (top.mean_dn - model.parameter("offset_dn").value) + noise**2
+    assert top.fitted_variance_dn2 == pytest.approx(expected, rel=1e-3)

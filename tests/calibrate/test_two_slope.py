@@ -301,6 +301,28 @@ def test_a_merged_dual_gain_read_out_is_named_and_leaves_the_gain_alone(tmp_path
     assert straight.bic > min(entry.bic for entry in model.document.fit.candidates) + 100
 
 
+def test_uneven_light_at_a_knee_is_said(fitted, tmp_path):
+    """Pixels of one level lie on both sides of the knee, and how many depends on how the light is spread."""
+    rng = np.random.default_rng(0)
+    y, x = np.meshgrid(np.linspace(-1, 1, 96), np.linspace(-1, 1, 96), indexing="ij")
+    vignette = (1 - 0.3 * (x**2 + y**2) / 2) / np.mean(1 - 0.3 * (x**2 + y**2) / 2)
+    sensor = sensor_of(response=Response.two_slope(KNEE, SLOPE), dark_current_e_per_s=0.0)
+    rows = ["path,kind,exposure_s"]
+    for exposure in np.arange(1, 17) / 16:
+        for kind in ("bright", "dark"):
+            for frame in range(2):
+                charge = 14000 * exposure * vignette if kind == "bright" else np.zeros_like(x)
+                name = f"{kind}_{exposure}_{frame}.npy"
+                np.save(tmp_path / name, sensor.sample(charge, rng))
+                rows.append(f"{name},{kind},{exposure}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    messages = flags_of(fit_noise_model(tmp_path))
+    assert "two_slopes" in messages
+    stated = float(messages["knee_light_uneven"].split("by ")[1].split(" %")[0])
+    assert stated == pytest.approx(100 * vignette.std(), rel=0.1)
+    assert "knee_light_uneven" not in flags_of(fitted)
+
+
 def test_every_flag_of_knee_and_step_has_its_sentence():
-    for code in ("two_slopes", "read_noise_after_knee", "knee_not_fitted", "read_noise_step"):
+    for code in ("two_slopes", "knee_light_uneven", "read_noise_after_knee", "knee_not_fitted", "read_noise_step"):
         assert FLAGS[code].sentence
