@@ -44,6 +44,8 @@ def find_step(data: PhotonTransferData) -> Step | None:
     signal = data.mean_dn[rows] - float(np.mean(data.mean_dn[dark]))
     shape = np.maximum(data.kurtosis[rows] / 3.0, 1.0)
     error = np.sqrt(2.0 * shape / data.variance_samples[rows]) * data.variance_dn2[rows]
+    if not np.all(error > 0) or np.ptp(signal) <= 0:  # frames or levels that are the same: the fit will say so
+        return None
     noise = (data.variance_dn2[rows] - float(np.median(data.variance_dn2[dark]))) / error
     line = signal / error
     best: tuple[float, int, FloatArray] | None = None

@@ -100,7 +100,7 @@ def test_known_curve():
         (("polynomial", (0.1,), np.inf), ("inf", "finite")),
         (("polynomial", ()), ("0 coefficients", "one or more")),
         (("linear", (0.1,)), ("1 coefficients", "none")),
-        (("cubic", (0.1,)), ("'cubic'", "linear or polynomial")),
+        (("cubic", (0.1,)), ("'cubic'", "linear, polynomial or two-slope")),
         (("linear", (), 1.0, 0.0), ("full_well_dn 0.0", "positive")),
         (("linear", (), 1.0, np.nan), ("full_well_dn nan", "positive")),
     ],
