@@ -15,7 +15,7 @@ from mi_eval.intensity import IntensityLaw
 from mi_eval.twin_source import TwinSource
 
 #: The bootstrap is made of fewer pixels in patches than this, and where half training finds more than this excess (bits
-#: per pixel): elsewhere both agree, and the excess is a few thousandths of a bit.
+#: per pixel): elsewhere the excess is a few thousandths of a bit, whoever finds it.
 FEW_PIXELS = 65_536
 LARGE_EXCESS_BITS = 0.01
 # So many pixels in all twins together, and most twins: one draw of few patches says little.
