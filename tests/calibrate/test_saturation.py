@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from calibrate import NoiseModel, PhotonbitsError, fit_noise_model, simulate_captures
+from tests.helpers.vignetted import fall_off, write_captures
 
 TRUTH = {"system_gain_dn_per_e": 0.5, "read_noise_e": 3.0, "offset_dn": 100.0}
 
@@ -80,20 +81,8 @@ def test_all_levels_saturated_is_an_error(tmp_path):
 
 def test_a_vignetted_level_below_the_clip_is_predicted_without_it(tmp_path):
     """Under 30 % fall-off the bright middle ends short of the highest code, where a normal law would not."""
-    rng = np.random.default_rng(0)
-    shape = (200, 200)
-    y, x = np.meshgrid(np.linspace(-1, 1, 200), np.linspace(-1, 1, 200), indexing="ij")
-    fall_off = 1 - 0.3 * (x**2 + y**2) / 2
     sensor = NoiseModel.from_parameters(system_gain_dn_per_e=0.5, read_noise_e=3.0, offset_dn=100.0, bit_depth=12)
-    rows = ["path,kind,exposure_s"]
-    for exposure in (0.2, 0.4, 0.6, 0.8, 1.0):
-        for kind in ("bright", "dark"):
-            for frame in range(2):
-                charge = 7700 * exposure * fall_off if kind == "bright" else np.zeros(shape)
-                name = f"{kind}_{exposure}_{frame}.npy"
-                np.save(tmp_path / name, sensor.sample(charge, rng))
-                rows.append(f"{name},{kind},{exposure}")
-    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    write_captures(tmp_path, sensor, 7700 * fall_off(200), (0.2, 0.4, 0.6, 0.8, 1.0))
     model = fit_noise_model(tmp_path)
     top = max((level for level in model.document.measurements if level.used), key=lambda level: level.mean_dn)
     assert top.exposure_s == 1.0 and top.clipped_fraction < 1e-4

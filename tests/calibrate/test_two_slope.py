@@ -15,6 +15,7 @@ from calibrate.photon_transfer.data import PhotonTransferData, from_levels
 from calibrate.photon_transfer.knee_search import FEWEST_BEYOND, doubt_a_knee, find_break
 from calibrate.photon_transfer.read_noise_step import find_step
 from calibrate.response import Response
+from tests.helpers.vignetted import fall_off, write_captures
 
 GAIN, READ_E, OFFSET = 0.5, 3.0, 100.0
 KNEE, SLOPE = 2000.0, 0.3
@@ -303,19 +304,9 @@ def test_a_merged_dual_gain_read_out_is_named_and_leaves_the_gain_alone(tmp_path
 
 def test_uneven_light_at_a_knee_is_said(fitted, tmp_path):
     """Pixels of one level lie on both sides of the knee, and how many depends on how the light is spread."""
-    rng = np.random.default_rng(0)
-    y, x = np.meshgrid(np.linspace(-1, 1, 96), np.linspace(-1, 1, 96), indexing="ij")
-    vignette = (1 - 0.3 * (x**2 + y**2) / 2) / np.mean(1 - 0.3 * (x**2 + y**2) / 2)
+    vignette = fall_off(96) / fall_off(96).mean()
     sensor = sensor_of(response=Response.two_slope(KNEE, SLOPE), dark_current_e_per_s=0.0)
-    rows = ["path,kind,exposure_s"]
-    for exposure in np.arange(1, 17) / 16:
-        for kind in ("bright", "dark"):
-            for frame in range(2):
-                charge = 14000 * exposure * vignette if kind == "bright" else np.zeros_like(x)
-                name = f"{kind}_{exposure}_{frame}.npy"
-                np.save(tmp_path / name, sensor.sample(charge, rng))
-                rows.append(f"{name},{kind},{exposure}")
-    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    write_captures(tmp_path, sensor, 14000 * vignette, np.arange(1, 17) / 16)
     messages = flags_of(fit_noise_model(tmp_path))
     assert "two_slopes" in messages
     stated = float(messages["knee_light_uneven"].split("by ")[1].split(" %")[0])
