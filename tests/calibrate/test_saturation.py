@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from vignetted import fall_off, write_captures
 
 from calibrate import NoiseModel, PhotonbitsError, fit_noise_model, simulate_captures
-from tests.helpers.vignetted import fall_off, write_captures
 
 TRUTH = {"system_gain_dn_per_e": 0.5, "read_noise_e": 3.0, "offset_dn": 100.0}
 

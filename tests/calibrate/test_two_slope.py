@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from vignetted import fall_off, write_captures
 
 import calibrate.photon_transfer as photon_transfer
 from calibrate import NoiseModel, fit_noise_model, load_captures, simulate_captures
@@ -15,7 +16,6 @@ from calibrate.photon_transfer.data import PhotonTransferData, from_levels
 from calibrate.photon_transfer.knee_search import FEWEST_BEYOND, doubt_a_knee, find_break
 from calibrate.photon_transfer.read_noise_step import find_step
 from calibrate.response import Response
-from tests.helpers.vignetted import fall_off, write_captures
 
 GAIN, READ_E, OFFSET = 0.5, 3.0, 100.0
 KNEE, SLOPE = 2000.0, 0.3
