@@ -35,13 +35,15 @@ class Plan:
     Parameters
     ----------
     seeds : int
-        Designed and random designs each, with seeds 0 to seeds - 1.
+        Designed and random designs each, with seeds from ``first`` on.
     stopped : tuple of int
-        Steps after which further ascents are stopped, with seeds 100, 101, and so on.
+        Steps after which further ascents are stopped, with seeds from 100 + ``first`` on.
+    first : int
     """
 
     seeds: int = 10
     stopped: tuple[int, ...] = (2, 6, 15)
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,19 +116,19 @@ class StudiedDesign:
 def collect_designs(study: Study, light: float, folder: Path) -> list[StudiedDesign]:
     """The designs of one light level, made where the folder does not hold them."""
     problem, plan = study.problem(light), study.plan_at(light)
-    system = problem.system
+    system, seeds = problem.system, range(plan.first, plan.first + plan.seeds)
     with deterministic_torch():
         out = [
             StudiedDesign("conventional", 0, _start(system, "conventional", 0), None, 0.0),
-            *(StudiedDesign("random", s, _start(system, "random", s), None, 0.0) for s in range(plan.seeds)),
+            *(StudiedDesign("random", s, _start(system, "random", s), None, 0.0) for s in seeds),
         ]
     rules = {} if study.others is None else study.others(problem)
     out += [StudiedDesign("other", i, rule, None, 0.0, name) for i, (name, rule) in enumerate(rules.items())]
     wanted: list[tuple[Kind, int, OptimiserSettings]] = [
-        ("stopped early", 100 + i, replace(study.optimiser, steps=steps, seed=100 + i, restarts=1))
-        for i, steps in enumerate(plan.stopped)
+        ("stopped early", seed, replace(study.optimiser, steps=steps, seed=seed, restarts=1))
+        for seed, steps in enumerate(plan.stopped, 100 + plan.first)
     ]
-    wanted += [("designed", s, replace(study.optimiser, seed=s)) for s in range(plan.seeds)]
+    wanted += [("designed", s, replace(study.optimiser, seed=s)) for s in seeds]
     for kind, seed, settings in wanted:
         # An ascent that is stopped early begins at random: from the conventional design it would hardly leave it.
         start = _start(system, "random", seed) if kind == "stopped early" else None

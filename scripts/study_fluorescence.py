@@ -1,32 +1,39 @@
 """A mask in the pupil of a fluorescence microscope, for emitters in depth: information and localisation.
 
     python scripts/study_fluorescence.py [--quick] [--folder DIR] [--json FILE] [--figures DIR] [--density]
+    python scripts/study_fluorescence.py --first-seed 10 --seeds 10 [the same options]
 
 One emitter in each frame of 10 x 10 pixels, anywhere in a depth of 1.6 um and within half a pixel of the middle (frames
 are cut round the brightest one). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
 masks. Light is the number of photons that the emitter sends to the sensor.
 
 Information is exact: the population is finite, and `enumerated_information` needs no density model. The optimiser sees
-9 depths, audits and the decoder 21. The decoder is the posterior mean, the same for every design. `--density` adds what
-an audit by density models would have said.
+9 depths, audits and the decoders 21. Decoders have the exact posterior, the same for every design: its mean, judged by
+squared error, and the likeliest place, judged by how often it is the right one. `--density` adds what an audit by
+density models would have said.
 
 Seeds are fixed: designed and random 0 to 9 at 300 and 1000 photons (0 to 2 at 100), stopped early 100 to 102 (100),
-audit 1.
+audit 1, decoders 0. `--first-seed` takes others, those of audits and decoders too; `--seeds` gives every level as
+many.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from _design_figures import MARKS
 from _design_results import Downstream, Level, main
 from _design_study import Plan, StudiedDesign, Study
-from _localise import PosteriorMean, cramer_rao_nm
+from _localise import ACCURACY, ERROR, NAMED, LikeliestPlace, PosteriorMean, accuracy_bounds, cramer_rao_nm
 from calibrate import NoiseModel
 from calibrate.plumbing import figures as style
 from mi_eval.design import DesignProblem, audit_design, enumerated_information
@@ -86,8 +93,11 @@ def masks_in_use(problem: DesignProblem) -> dict[str, SystemDesign]:
     return out
 
 
-def full() -> tuple[Study, Sequence[Downstream]]:
-    """The study as reported."""
+Made = tuple[Study, Sequence[Downstream]]
+
+
+def full(first_seed: int = 0, seeds: int | None = None) -> Made:
+    """The study as reported; from another first seed with other designs and frames, as many at every level if given."""
     study = Study(
         name="fluorescence",
         title="Fluorescence microscopy: a mask for emitters in depth",
@@ -98,25 +108,36 @@ def full() -> tuple[Study, Sequence[Downstream]]:
         lights=PHOTONS,
         light_unit="photons",
         optimiser=OptimiserSettings(objective="full", patch_size=10, objects=1000, steps=60, restarts=1),
-        audit=AuditSettings(frames=1701, seed=1),
+        audit=AuditSettings(frames=1701, seed=1 + first_seed),
         others=masks_in_use,
     )
-    return study, (Downstream(PosteriorMean(), EvaluationSettings(8, 8, 1701), ("error_nm", "lateral_error_nm")),)
+    plan, fewer = (replace(some, first=first_seed) for some in (study.plan, study.fewer))
+    study = replace(study, plan=plan, fewer=fewer)
+    if seeds is not None:
+        study = replace(study, plan=replace(plan, seeds=seeds), thorough=len(PHOTONS))
+    return study, decoders(1701, first_seed)
 
 
-def quick() -> tuple[Study, Sequence[Downstream]]:
-    """One level, one seed, few depths and frames."""
-    study, _ = full()
+def decoders(frames: int, seed: int) -> tuple[Downstream, Downstream]:
+    """What decodes the frames of every design, and what it is judged by."""
+    settings = EvaluationSettings(8, 8, frames, (seed,))
+    mean = Downstream(PosteriorMean(), settings, ("error_nm", "lateral_error_nm"))
+    return mean, Downstream(LikeliestPlace(), settings, ("accuracy",))
+
+
+def quick(first_seed: int = 0, seeds: int | None = None) -> Made:
+    """One level, one seed if not told otherwise, few depths and frames."""
+    study, _ = full(first_seed, seeds)
     small = replace(
         study,
         problem=problem_of(5, 2),
         seen=problem_of(5, 2),
         lights=PHOTONS[:1],
         optimiser=replace(study.optimiser, steps=10),
-        audit=AuditSettings(frames=400, seed=1),
-        plan=Plan(seeds=1, stopped=()),
+        audit=replace(study.audit, frames=400),
+        plan=Plan(seeds=seeds or 1, stopped=(), first=first_seed),
     )
-    return small, (Downstream(PosteriorMean(), EvaluationSettings(8, 8, 400), ("error_nm",)),)
+    return small, decoders(400, first_seed)
 
 
 def spreads_figure(designs: Sequence[StudiedDesign]) -> Figure:
@@ -143,8 +164,8 @@ def spreads_figure(designs: Sequence[StudiedDesign]) -> Figure:
 
 def shown_designs(designs: Sequence[StudiedDesign]) -> list[StudiedDesign]:
     """Clear pupil, cylindrical lens, and the first designed and random masks."""
-    names = ("conventional", "cylindrical lens, 0.1 waves", "designed 0", "random 0")
-    return [item for name in names for item in designs if item.label == name]
+    chosen = [item for item in designs if item.label in ("conventional", "cylindrical lens, 0.1 waves")]
+    return chosen + [next(item for item in designs if item.kind == kind) for kind in ("designed", "random")]
 
 
 def bounds_table(level: Level, problem: DesignProblem) -> list[str]:
@@ -197,19 +218,93 @@ def density_lines(level: Level, study: Study) -> list[str]:
     return out
 
 
+def parted_lines(level: Level) -> list[str]:
+    """By what kind of design the pairs are that information and result order differently."""
+    kinds = {entry["label"]: entry["kind"] for entry in level.audits}
+
+    def name(label: str) -> str:
+        return kinds[label] if kinds[label] in ("random", "designed", "stopped early") else label
+
+    out = []
+    for ranking in level.rankings:
+        parted = [pair for pair in ranking.pairs if pair.significant and not pair.alike]
+        found = Counter(f"{name(pair.more)} over {name(pair.less)}" for pair in parted)
+        counts = "; ".join(f"{what} {n}" for what, n in found.most_common())
+        out.append(f"{level.light:g} photons, {ranking.metric.name}, {len(parted)} parted: {counts}")
+    return out
+
+
+def named_lines(levels: Sequence[Level]) -> list[str]:
+    """Whether places are named rightly as often as their posterior says, over all designs of a level together."""
+    out = []
+    for level in levels:
+        runs = [design.seeds[0].per_frame for found in level.evaluations[1:2] for design in found.designs]
+        claimed, right = (np.mean([run[m.name] for run in runs], axis=0) for m in (ACCURACY, NAMED))
+        # Designs share objects and seeds, frames do not.
+        error = float(np.std(right - claimed, ddof=1) / np.sqrt(claimed.size))
+        out.append(
+            f"{level.light:g} photons, all designs: accuracy {claimed.mean():.5f}, named rightly {right.mean():.5f}, "
+            f"difference {right.mean() - claimed.mean():+.5f} +- {error:.5f}"
+        )
+    return out
+
+
+def accuracy_figure(level: Level, places: int) -> Figure:
+    """Error and accuracy over information, designs of one level; bars are 95 %, lines what information leaves."""
+    kinds = {entry["label"]: entry["kind"] for entry in level.audits}
+    pixels = {entry["pixels"] for entry in level.audits}.pop()
+    with style.figure_style():
+        figure = style.new_figure(320, 960)
+        panels = figure.subplots(1, 2)
+        chosen = [r for wanted in (ERROR, ACCURACY) for r in level.rankings if r.metric.name == wanted.name]
+        for axes, ranking, label in zip(panels, chosen, ("error (nm)", "accuracy of the place"), strict=True):
+            for kind, (colour, mark) in MARKS.items():
+                rows = [i for i, name in enumerate(ranking.names) if kinds[name] == kind]
+                known, results = ([values[i] for i in rows] for values in (ranking.information, ranking.results))
+                axes.errorbar(
+                    [pixels * v.value for v in known],
+                    [v.value for v in results],
+                    [1.96 * v.std for v in results],
+                    [1.96 * pixels * v.std for v in known],
+                    fmt=mark,
+                    color=colour,
+                    label=kind,
+                    elinewidth=0.9,
+                    markersize=5,
+                )
+            axes.set_xlabel("information (bits a frame)")
+            axes.set_ylabel(label)
+            axes.set_yscale("log")
+            style.plain_log_axis(axes.yaxis)
+        bits = np.linspace(*panels[1].get_xlim(), 100)
+        for bound in accuracy_bounds(bits, places):
+            panels[1].plot(bits, bound, color=style.INK, linewidth=0.8, linestyle=":")
+        panels[1].set_xlim(bits[0], bits[-1])
+        panels[0].legend(loc="best", fontsize=8)
+    return figure
+
+
 def run(arguments: Sequence[str]) -> list[Level]:
-    """The common command line, and what only this study shows."""
-    rest = [argument for argument in arguments if argument != "--density"]
-    levels = main(full, quick, __doc__.splitlines()[0], rest)
-    study = (quick if "--quick" in rest else full)()[0]
+    """The common command line, and what only this study has."""
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--density", action="store_true")
+    own.add_argument("--first-seed", type=int, default=0)
+    own.add_argument("--seeds", type=int)
+    mine, rest = own.parse_known_args(arguments)
+    made = [partial(make, mine.first_seed, mine.seeds) for make in (full, quick)]
+    levels = main(made[0], made[1], __doc__.splitlines()[0], rest)
+    study = made["--quick" in rest]()[0]
     for level in levels:
         print("\n".join(["", f"{level.light:g} photons", "", *bounds_table(level, study.seen_at(level.light))]))
-    print("\n".join(["", *carried_lines(levels, study)]))
-    if "--density" in arguments:
+        print("\n".join(["", *parted_lines(level)]))
+    print("\n".join(["", *named_lines(levels), *carried_lines(levels, study)]))
+    if mine.density:
         print("\n".join(["", *density_lines(levels[0], study)]))
     if "--figures" in rest:
         folder = Path(rest[rest.index("--figures") + 1])
         style.save_png(spreads_figure(levels[0].designs), folder / "fluorescence_spreads.png")
+        places = round(2 ** levels[0].audits[0]["entropy_bits"])
+        style.save_png(accuracy_figure(levels[0], places), folder / "fluorescence_accuracy.png")
     return levels
 
 

@@ -1,4 +1,4 @@
-"""The study of emitters in depth runs from objects to figures; its decoder and its bound are what they should be."""
+"""The study of emitters in depth runs from objects to figures; its decoders and its bounds are what they should be."""
 
 from __future__ import annotations
 
@@ -30,7 +30,43 @@ def test_the_quick_study(study: ModuleType, tmp_path: Path) -> None:
     assert max(bits.values()) < found["audits"][0]["entropy_bits"]
     error = {entry["name"]: entry["result"]["value"] for entry in found["rankings"][0]["designs"]}
     assert error["designed 0"] < 0.3 * error["conventional"]
-    assert len(list((tmp_path / "figures").glob("fluorescence_*.png"))) == 6
+    assert len(list((tmp_path / "figures").glob("fluorescence_*.png"))) == 7
+    named = levels[0].evaluations[1].outcomes("named_rightly")
+    for name, accuracy in levels[0].evaluations[1].outcomes("accuracy").items():
+        assert accuracy.value == pytest.approx(named[name].value, abs=4 * named[name].std), name
+        # 45 places; both bounds lie far from what optics reach, so that errors of the bits do not matter.
+        least, most = study.accuracy_bounds(np.array([bits[name]]), 45)
+        assert least[0] < accuracy.value < most[0], name
+    assert named["designed 0"].value > named["conventional"].value + 0.1
+
+
+def test_other_seeds_make_other_designs_and_frames(study: ModuleType) -> None:
+    fresh, checks = study.full(10, 10)
+    told, known = study.full()
+    assert [fresh.plan_at(light).seeds for light in fresh.lights] == [10, 10, 10]
+    assert [told.plan_at(light).seeds for light in told.lights] == [10, 10, 3]
+    assert {fresh.plan_at(light).first for light in fresh.lights} == {10}
+    assert fresh.audit.seed == 11
+    assert told.audit.seed == 1
+    assert [check.settings.seeds for check in (*checks, *known)] == [(10,), (10,), (0,), (0,)]
+
+
+def test_bounds_of_accuracy_hold_for_posteriors_and_are_reached(study: ModuleType) -> None:
+    """Even over m places meets the lower bound; one favourite among equals meets Fano's."""
+    places = 40
+    favourite = np.full(places, 0.7 / (places - 1))
+    favourite[0] = 0.3
+    even = np.zeros(places)
+    even[:8] = 1 / 8
+    drawn = np.random.default_rng(3).dirichlet(np.full(places, 0.3), size=50)
+    for posterior in (favourite, even, *drawn):
+        entropy = -float(np.sum(posterior[posterior > 0] * np.log2(posterior[posterior > 0])))
+        least, most = study.accuracy_bounds(np.array([np.log2(places) - entropy]), places)
+        assert least[0] - 1e-9 <= posterior.max() <= most[0] + 1e-4
+        if posterior is even:
+            assert least[0] == pytest.approx(1 / 8)
+        if posterior is favourite:
+            assert most[0] == pytest.approx(0.3, abs=1e-4)
 
 
 def test_errors_of_the_posterior_mean_reach_the_bound(study: ModuleType) -> None:
