@@ -25,7 +25,10 @@ from calibrate.plumbing.progress import set_quiet
 
 @dataclass(frozen=True)
 class Camera:
-    """A sensor, its lamp, and how it is shot. Relative numbers are fractions."""
+    """A sensor, its lamp, and how it is shot. Relative numbers are fractions.
+
+    Outliers have heights even over 70 % of the range, or exponential ones of mean ``outlier_mean_dn``.
+    """
 
     gain: float = 0.5
     read_noise_e: float = 3.0
@@ -39,11 +42,13 @@ class Camera:
     drift: float = 0.0
     fall_off: float = 0.0
     outliers: float = 0.0
+    outlier_mean_dn: float | None = None
     light_pattern: float = 0.0
     gain_pattern: float = 0.0
     offset_pattern_e: float = 0.0
     dark_current: float = 5.0
     full_well_e: float | None = None
+    well_pattern: float = 0.0
 
     @property
     def model(self) -> NoiseModel:
@@ -54,12 +59,12 @@ class Camera:
             read_noise_e=self.read_noise_e,
             offset_dn=self.offset,
             bit_depth=self.bits,
-            full_well_e=self.full_well_e,
             response={"coefficients": self.bend, "scale_dn": top} if self.bend else None,
         )
 
 
 PLAIN = Camera()
+COARSE = replace(PLAIN, gain=0.1, read_noise_e=2.0, offset_pattern_e=30.0)
 #: Name: (camera, target of the gain's error in percent, target of the read noise's).
 CASES: dict[str, tuple[Camera, str]] = {
     "plain": (PLAIN, ""),
@@ -81,6 +86,32 @@ CASES: dict[str, tuple[Camera, str]] = {
     "PRNU 3 % in light": (replace(PLAIN, light_pattern=0.03), "K 0.02 % (mean)"),
     "PRNU 3 % in gain": (replace(PLAIN, gain_pattern=0.03), "K 0.02 % (mean)"),
     "scatter 1 %": (replace(PLAIN, scatter=0.01), ""),
+    "outliers 1e-3, exponential 300 DN": (replace(PLAIN, outliers=1e-3, outlier_mean_dn=300.0), "K 0.3 %"),
+    "outliers 1e-3, drift 1 %, fall-off 30 %": (replace(PLAIN, outliers=1e-3, drift=0.01, fall_off=0.3), "K 0.3 %"),
+    "outliers 1e-3, low light": (replace(PLAIN, outliers=1e-3, top=0.004), ""),
+    "low light, 32 e-": (replace(PLAIN, top=0.004), ""),
+    "low light, 16 e-, 2 DN/e-": (replace(PLAIN, gain=2.0, read_noise_e=1.5, top=0.008), ""),
+    "white clipped": (replace(PLAIN, top=1.2), "K 0.1 %"),
+    "full well": (replace(PLAIN, full_well_e=6000.0, top=1.2), "K 0.1 %"),
+    "full well differs by 3 %": (replace(PLAIN, full_well_e=6000.0, well_pattern=0.03, top=1.2), "K 0.1 %"),
+    "full well, fall-off 30 %": (replace(PLAIN, full_well_e=6000.0, fall_off=0.3, top=1.2), "K 0.1 %"),
+    "DSNU 2 DN, black clipped, 1.5 DN": (replace(PLAIN, offset=0.0, offset_pattern_e=4.0), "K 0.5 %"),
+    "DSNU 5 DN, black clipped, 1.5 DN": (replace(PLAIN, offset=0.0, offset_pattern_e=10.0), "K 0.5 %"),
+    "outliers 1e-3, black clipped, 1.5 DN": (replace(PLAIN, offset=0.0, outliers=1e-3), "K 0.5 %"),
+    "outliers 1e-3, DSNU 2 DN, black clipped": (
+        replace(PLAIN, offset=0.0, offset_pattern_e=4.0, outliers=1e-3),
+        "K 0.5 %",
+    ),
+    "DSNU 3 DN, noise 0.2 DN": (COARSE, "read noise 3 % or says so"),
+    "DSNU 3 DN, noise 0.3 DN": (replace(COARSE, read_noise_e=3.0), "read noise 3 % or says so"),
+    "DSNU 0.3 DN, noise 0.3 DN": (
+        replace(COARSE, read_noise_e=3.0, offset=100.3, offset_pattern_e=3.0),
+        "read noise 3 % or says so",
+    ),
+    "outliers 1e-3, DSNU 3 DN, noise 0.3 DN": (
+        replace(COARSE, read_noise_e=3.0, outliers=1e-3),
+        "read noise 3 % or says so",
+    ),
 }
 
 
@@ -97,10 +128,15 @@ def shoot(camera: Camera, side: int, rng: np.random.Generator, folder: Path) -> 
     offset_map = camera.offset + camera.gain * camera.offset_pattern_e * rng.standard_normal(shape)
     white = 2**camera.bits - 1
     full = float(response.inverse(np.array(white - camera.offset))) / camera.gain
+    full = min(full, camera.full_well_e or np.inf)
+    wells = np.full(shape, camera.full_well_e or np.inf)
+    if camera.well_pattern:
+        wells *= 1 + camera.well_pattern * rng.standard_normal(shape)
     rows = ["path,kind,exposure_s"]
 
     def expose(charge: np.ndarray) -> np.ndarray:
-        electrons = rng.poisson(np.broadcast_to(charge, shape)) + camera.read_noise_e * rng.standard_normal(shape)
+        electrons = np.minimum(rng.poisson(np.broadcast_to(charge, shape)), wells)
+        electrons = electrons + camera.read_noise_e * rng.standard_normal(shape)
         codes = np.floor(offset_map + response.evaluate(gain_map * electrons) + 0.5)
         return codes
 
@@ -116,11 +152,17 @@ def shoot(camera: Camera, side: int, rng: np.random.Generator, folder: Path) -> 
                 codes = expose(charge)
                 if camera.outliers:
                     hit = rng.random(shape) < camera.outliers
-                    codes[hit] += rng.uniform(0, 0.7 * white, int(hit.sum()))
+                    codes[hit] += _heights(camera, white, int(hit.sum()), rng)
                 name = f"{kind}_{level}_{frame}.npy"
                 np.save(folder / name, np.clip(codes, 0, white).astype(np.uint16))
                 rows.append(f"{name},{kind},{exposure:.6f}")
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+
+
+def _heights(camera: Camera, white: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    if camera.outlier_mean_dn is None:
+        return rng.uniform(0, 0.7 * white, count)
+    return rng.exponential(camera.outlier_mean_dn, count)
 
 
 def straight_line(model: NoiseModel) -> float:

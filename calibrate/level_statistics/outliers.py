@@ -13,10 +13,18 @@ import numpy as np
 from scipy.special import ndtr
 
 from calibrate.level_statistics.levels import LevelStatistics
-from calibrate.level_statistics.pairs import Candidates, PairSums
+from calibrate.level_statistics.pairs import CANDIDATE_SIGMAS, Candidates, PairSums
 
 #: Where the differences are cut, in standard deviations: 6e-5 of normal ones lie beyond.
 CUT_SIGMAS = 4.0
+#: Outliers at the highest code: as many as are no chance, how far their height scatters with the other frame's noise,
+#: and the narrowest range of heights below them, in standard deviations of the difference, to count others in.
+_FEWEST_PILED = 5
+_NOISE_OF_A_PILE = 1.0
+_NARROWEST = 0.5
+#: Counts that hold the slope of the law of heights to none, and its steepest change over half the cut.
+_EVEN_COUNTS = 4.0
+_STEEPEST = 4.0
 #: Excess kurtosis of a difference from which the tails of its own law are taken for it: a few electrons and less.
 _LARGEST_EXCESS = 0.5
 #: Share of candidates seen again in the next pair, beyond chance, from which they are noisy pixels and no events.
@@ -31,27 +39,28 @@ def reject_outliers(levels: tuple[LevelStatistics, ...]) -> tuple[LevelStatistic
     Notes
     -----
     Differences beyond ``CUT_SIGMAS`` of the local noise are removed, and the variance is divided by what the cut
-    leaves of a law with the shot noise's kurtosis (Gram-Charlier). Outliers below the cut cannot be seen: as many per
-    unit of height are taken off as there are between once and twice the cut, which is exact for a flat law of heights.
+    leaves of a law with the shot noise's kurtosis (Gram-Charlier). Outliers below the cut cannot be seen: as many are
+    taken off as the law of heights between once and twice the cut, continued as an exponential, has there.
     Pairs in which the noise itself has such tails (few electrons) are left alone; so are the darks of a sensor whose
     large differences come back in the same pixels from pair to pair.
     """
     if not any(pair.candidates is not None for level in levels for pair in level.pairs):
         return levels
-    cut = _rough_camera(tuple(_with_pairs(level, tuple(_cut(p, 0.0) for p in level.pairs)) for level in levels))
+    top = max(level.maximum_code for level in levels)
+    cut = _rough_camera(tuple(_with_pairs(level, tuple(_cut(p, 0.0, top) for p in level.pairs)) for level in levels))
     plain = _rough_camera(levels)
     persistent = _large_differences_come_back(levels)
     out = []
     for level in levels:
         pairs = []
         for pair in level.pairs:
-            shot, variance = cut.shot_and_variance(_cut(pair, 0.0), level.kind == "dark")
+            shot, variance = cut.shot_and_variance(_cut(pair, 0.0, top), level.kind == "dark")
             excess = cut.gain**2 * shot / (2 * variance**2)
             # The cut itself would make a few electrons' law look narrow: their tails show in the plain sums.
             plain_shot, plain_variance = plain.shot_and_variance(pair, level.kind == "dark")
             plain_excess = plain.gain**2 * plain_shot / (2 * plain_variance**2)
             own_tails = max(excess, plain_excess) > _LARGEST_EXCESS or (persistent and shot < _SHOT_SHARE * variance)
-            pairs.append(replace(pair, candidates=None) if own_tails else _cut(pair, excess))
+            pairs.append(replace(pair, candidates=None) if own_tails else _cut(pair, excess, top))
         out.append(_with_pairs(level, tuple(pairs)))
     return tuple(out)
 
@@ -65,9 +74,9 @@ def _with_pairs(level: LevelStatistics, pairs: tuple[PairSums, ...]) -> LevelSta
     for before, after in zip(level.pairs, pairs, strict=True):
         found = before.candidates
         if found is not None and after.rejected:
-            gone = np.argsort(found.sigmas)[-after.rejected :]
-            at_top += int(np.count_nonzero(found.a[gone] == level.maximum_code))
-            at_top += int(np.count_nonzero(found.b[gone] == level.maximum_code))
+            gone = (found.sigmas > CUT_SIGMAS) | _piled(found, level.maximum_code - before.shift_dn)
+            at_top += int(np.count_nonzero(found.a[gone] + before.shift_dn == level.maximum_code))
+            at_top += int(np.count_nonzero(found.b[gone] + before.shift_dn == level.maximum_code))
     share = max(level.maximum_fraction - at_top / (level.n_pixels * level.n_frames), 0.0)
     return replace(
         level,
@@ -120,23 +129,50 @@ def _beyond(found: Candidates | None, sigmas: float) -> np.ndarray:
     return np.empty(0, dtype=np.int64) if found is None else found.index[found.sigmas > sigmas]
 
 
-def _cut(pair: PairSums, excess: float) -> PairSums:
-    """The pair without its differences beyond the cut, for noise of this excess kurtosis."""
+def _cut(pair: PairSums, excess: float, top_dn: float) -> PairSums:
+    """The pair without its differences beyond the cut, for noise of this excess kurtosis.
+
+    Outliers that end at the highest code ``top_dn`` pile up there: they go whatever their height, and are not taken for
+    a share of what lies below the cut.
+    """
     found = pair.candidates
     if found is None:
         return pair
     cut = CUT_SIGMAS + excess * (CUT_SIGMAS**3 - 3 * CUT_SIGMAS) / 24
-    kept = found.sigmas <= cut
-    if isinstance(pair.sum_a, int):
+    sigma = float(np.median(np.abs(found.a - found.b - (pair.sum_a - pair.sum_b) / pair.n_pixels) / found.sigmas))
+    if isinstance(pair.sum_a, int) and sigma < 20:
         # Whole codes: the cut lies half-way between the last that stays and the first that goes.
-        sigma = float(np.median(np.abs(found.a - found.b - (pair.sum_a - pair.sum_b) / pair.n_pixels) / found.sigmas))
-        if sigma < 20:
-            cut = (np.floor(cut * sigma) + 0.5) / sigma
-            kept = found.sigmas <= cut
+        cut = (np.floor(cut * sigma) + 0.5) / sigma
+    reach = (top_dn - (pair.mean_a_dn + pair.mean_b_dn) / 2) / sigma
+    piled = _piled(found, top_dn - pair.shift_dn) if reach > CANDIDATE_SIGMAS else np.zeros(found.index.shape, bool)
     left, beyond = _normal_within(cut, excess)
-    further = int(np.count_nonzero((found.sigmas > cut) & (found.sigmas <= 2 * cut)))
-    unseen = max(further - beyond * pair.n_pixels, 0.0) / pair.n_pixels
-    return pair.without(kept, left * (1 + unseen * cut**2 / 3))
+    below = reach - _NOISE_OF_A_PILE if np.any(piled) else np.inf
+    unseen = _unseen(found.sigmas[~piled], cut, below, beyond * pair.n_pixels) / pair.n_pixels
+    # Over heights from 0 on, such outliers and their noise leave cut of pixels and cut^3/3 of squares within the cut.
+    truncation = left + unseen * (cut**2 / 3 - left)
+    # A spark of height h lifts the mean of its two frames by h/2: cut^4/4 of cubes, half of them times a half.
+    return pair.without((found.sigmas <= cut) & ~piled, truncation, unseen * (cut * sigma) ** 3 / 16)
+
+
+def _unseen(sigmas: np.ndarray, cut: float, reach: float, of_the_noise: float) -> float:
+    """How many outliers lie below the cut: the law of heights from the cut to twice it, continued as an exponential."""
+    widest = min(cut, reach - cut)
+    if widest < _NARROWEST:  # of the range below the pile nothing is left to count outliers in
+        return 0.0
+    middle = cut + widest / 2
+    nearer = max(np.count_nonzero((sigmas > cut) & (sigmas <= middle)) - of_the_noise, 0.0)
+    farther = float(np.count_nonzero((sigmas > middle) & (sigmas <= cut + widest)))
+    if widest < cut:
+        return (nearer + farther) * cut / widest
+    # Squares below the cut weigh most at 3/4 of it, one of these steps from the middle of the nearer half.
+    ratio = (nearer + _EVEN_COUNTS) / (farther + _EVEN_COUNTS)
+    return 2 * nearer * float(np.clip(ratio, 1 / _STEEPEST, _STEEPEST))
+
+
+def _piled(found: Candidates, top: float) -> np.ndarray:
+    """Candidates with the highest code in one of the frames; none where that may be chance."""
+    piled = (found.a >= top) | (found.b >= top)
+    return piled if np.count_nonzero(piled) >= _FEWEST_PILED else np.zeros(piled.shape, dtype=bool)
 
 
 def _normal_within(cut: float, excess: float) -> tuple[float, float]:

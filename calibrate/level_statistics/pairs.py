@@ -34,12 +34,20 @@ class Candidates:
         Their codes (less the pair's shift).
     sigmas : ndarray (n,)
         |difference| in units of the robust standard deviation of its block of pixels.
+    centred : ndarray (n,)
+        Difference less the mean that the other pixels have in its tile of rows.
+    rest_d2, rest_d4, rest_d2_signal : float
+        ``sum_d2`` and its like over the other pixels, about their own means: free of what the candidates do to a mean.
     """
 
     index: NDArray[np.int64]
     a: FloatArray
     b: FloatArray
     sigmas: FloatArray
+    centred: FloatArray
+    rest_d2: float
+    rest_d4: float
+    rest_d2_signal: float
 
 
 @dataclass(frozen=True)
@@ -174,8 +182,11 @@ class PairSums:
         # Of the line means: variance / length for independent pixels, plus the line noise.
         return 0.5 * (power / length**2 / (lines - 1) - self.difference_variance_dn2 / length)
 
-    def without(self, kept: NDArray[np.bool_], truncation: float) -> PairSums:
-        """The same pair with the candidates that are not ``kept`` taken out of all sums but those over lines."""
+    def without(self, kept: NDArray[np.bool_], truncation: float, unseen_dn3: float = 0.0) -> PairSums:
+        """The same pair with the candidates that are not ``kept`` taken out of all sums but those over lines.
+
+        ``unseen_dn3`` is what outliers among the other pixels add to `noise_signal_covariance_dn3`.
+        """
         found = self.candidates
         if found is None or bool(np.all(kept)):
             return self
@@ -183,8 +194,10 @@ class PairSums:
         n = self.n_pixels
         exact = isinstance(self.sum_a, int)
         number = int if exact else float
-        mean_d = (self.sum_a - self.sum_b) / n
-        square = (a - b - mean_d) ** 2
+        # d^2 and d^4 anew, about means without outliers: one spark moves the mean of its tile, and a high one's fourth
+        # power about the wrong mean is larger than all the rest.
+        square = found.centred[kept] ** 2
+        signal = (found.a[kept] + found.b[kept]) / 2
 
         def total(values: FloatArray) -> float:
             return number(float(np.sum(values)))
@@ -197,9 +210,9 @@ class PairSums:
             sum_aa=self.sum_aa - total(a * a),
             sum_bb=self.sum_bb - total(b * b),
             sum_ab=self.sum_ab - total(a * b),
-            sum_d2=self.sum_d2 - float(np.sum(square)),
-            sum_d4=self.sum_d4 - float(np.sum(square * square)),
-            sum_d2_signal=self.sum_d2_signal - float(np.sum(square * (a + b) / 2)),
+            sum_d2=found.rest_d2 + float(np.sum(square)),
+            sum_d4=found.rest_d4 + float(np.sum(square * square)),
+            sum_d2_signal=found.rest_d2_signal + float(np.sum(square * signal)) - 2 * (n - a.size) * unseen_dn3,
             truncation=truncation,
             rejected=int(a.size),
             candidates=None,
@@ -293,11 +306,13 @@ def find_candidates(a: NDArray[np.generic], b: NDArray[np.generic], shift_dn: fl
     edges = np.arange(0, max(width - _BLOCK[1] // 2, 1), _BLOCK[1])
     lengths = np.diff(np.append(edges, width))
     centre = (float(np.sum(a, dtype=np.float64)) - float(np.sum(b, dtype=np.float64))) / a.size
-    parts: list[tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]] = []
+    parts: list[tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray, FloatArray]] = []
+    rest_d2 = rest_d4 = rest_d2_signal = 0.0
     for top in range(0, height, _BLOCK[0]):
         x = a[top : top + _BLOCK[0]].astype(np.float64) - shift_dn
         y = b[top : top + _BLOCK[0]].astype(np.float64) - shift_dn
-        square = (x - y - centre) ** 2
+        d = x - y
+        square = (d - centre) ** 2
         variance = np.add.reduceat(square.sum(axis=0), edges) / (lengths * square.shape[0])
         for _ in range(12):
             inside = square <= np.repeat(20.25 * variance, lengths)
@@ -308,8 +323,16 @@ def find_candidates(a: NDArray[np.generic], b: NDArray[np.generic], shift_dn: fl
         scale = np.repeat(np.maximum(variance, 1e-12), lengths)
         rows, columns = np.nonzero(square > CANDIDATE_SIGMAS**2 * scale)
         sigmas = np.sqrt(square[rows, columns] / scale[columns])
-        parts.append(((rows + top) * width + columns, x[rows, columns], y[rows, columns], sigmas))
-    index, code_a, code_b, sigmas = (np.concatenate(column) for column in zip(*parts, strict=True))
+        d -= (float(d.sum()) - float(d[rows, columns].sum())) / max(d.size - rows.size, 1)
+        centred = d[rows, columns]
+        parts.append(((rows + top) * width + columns, x[rows, columns], y[rows, columns], sigmas, centred))
+        d[rows, columns] = 0.0
+        np.multiply(d, d, out=square)
+        flat = square.ravel()
+        rest_d2 += float(flat.sum())
+        rest_d4 += float(flat @ flat)
+        rest_d2_signal += 0.5 * (float(flat @ x.ravel()) + float(flat @ y.ravel()))
+    index, code_a, code_b, sigmas, centred = (np.concatenate(column) for column in zip(*parts, strict=True))
     if not index.size or index.size > 0.02 * a.size:
         return None
-    return Candidates(index, code_a, code_b, sigmas)
+    return Candidates(index, code_a, code_b, sigmas, centred, rest_d2, rest_d4, rest_d2_signal)

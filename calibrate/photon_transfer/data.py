@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from calibrate.captures.capture_set import CaptureSet
 from calibrate.level_statistics import LevelStatistics
@@ -294,9 +295,22 @@ def even_levels(data: PhotonTransferData, offset: float) -> BoolArray:
 def unclipped_levels(data: PhotonTransferData, offset: float) -> tuple[BoolArray, bool]:
     """Levels with few enough pixels at the highest code, darks included, and whether any level clips."""
     excess = data.clipped_fraction - np.min(data.clipped_fraction)
-    largest = np.where(even_levels(data, offset), CORRECTABLE_FRACTION, CLIPPED_FRACTION)
+    correctable = even_levels(data, offset) & ~_holds_more_than_noise(data)
+    largest = np.where(correctable, CORRECTABLE_FRACTION, CLIPPED_FRACTION)
     usable = ~(data.bright & (excess > largest))
     return usable, bool(np.any(data.bright & (excess > CLIPPED_FRACTION)))
+
+
+def _holds_more_than_noise(data: PhotonTransferData) -> BoolArray:
+    """Levels with twice as many pixels at the highest code as a normal law of their mean and variance puts there.
+
+    Sparks and hot pixels end there; they are no further from the mean than the noise, and cannot be told from it.
+    """
+    if data.white_clip_dn is None:
+        return np.zeros(data.bright.shape, dtype=bool)
+    spread = np.sqrt(np.maximum(np.nan_to_num(data.variance_dn2) + np.maximum(data.spatial_variance_dn2, 0.0), 1e-12))
+    expected = ndtr((data.mean_dn - data.white_clip_dn + 0.5) / spread)
+    return np.asarray(data.clipped_fraction > 2 * expected + CLIPPED_FRACTION)
 
 
 def _mark_saturation(data: PhotonTransferData, offset: float) -> PhotonTransferData:

@@ -50,6 +50,33 @@ def test_variances_and_means_without_sparks(tmp_path, share, height):
     assert all(level.rejected_fraction < 1e-5 for level in seen["clean"][2])
 
 
+@pytest.mark.parametrize("law", ["even", "exponential"])
+def test_the_same_noise_with_sparks_and_without(tmp_path, law):
+    """Sparks that pile up at the highest code are no share of those below it, and leave no third or fourth power."""
+    rng = np.random.default_rng(12)
+    side, top = 400, 4095
+    for electrons, stem in ((0.0, "dark_0ms"), (3000.0, "flat_1ms"), (7000.0, "flat_2ms")):
+        shape = (4, side, side)
+        codes = 100 + 0.5 * (rng.poisson(electrons, shape) + 3 * rng.standard_normal(shape))
+        struck = rng.random(shape) < 1e-3
+        count = int(struck.sum())
+        heights = rng.uniform(0, 3000, count) if law == "even" else rng.exponential(400.0, count)
+        for name in ("clean", "struck"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            np.save(tmp_path / name / f"{stem}.npy", np.clip(np.floor(codes + 0.5), 0, top).astype(np.uint16))
+            codes[struck] += heights
+    found = {name: reject_outliers(measure_levels(load_captures(tmp_path / name))) for name in ("clean", "struck")}
+    for clean, level in zip(found["clean"], found["struck"], strict=True):
+        assert level.rejected_fraction > 1e-3 and clean.rejected_fraction == 0
+        assert level.maximum_fraction < 2e-5
+        for one, other in zip(clean.pairs, level.pairs, strict=True):
+            scale = one.difference_variance_dn2
+            assert other.difference_variance_dn2 == pytest.approx(scale, rel=2e-3)
+            assert other.kurtosis == pytest.approx(3.0, abs=0.06)
+            third = (one.noise_signal_covariance_dn3, other.noise_signal_covariance_dn3)
+            assert third[1] == pytest.approx(third[0], abs=0.006 * scale**1.5)
+
+
 def test_what_the_cut_leaves_of_a_normal_law_and_of_shot_noise():
     rng = np.random.default_rng(1)
     d = rng.standard_normal(4_000_000)
@@ -106,8 +133,14 @@ def test_sums_without_a_pixel_are_those_of_the_others():
     assert left.n_pixels == 4095 and left.rejected == 1
     assert left.difference_variance_dn2 == pytest.approx(np.var(a - b, ddof=1), rel=1e-12)
     assert left.spatial_covariance_dn2 == pytest.approx(np.cov(a, b, bias=True)[0, 1], rel=1e-9)
-    d = a - b - (frames[0].astype(float) - frames[1]).mean()
-    assert left.sum_d2_signal == pytest.approx(np.sum(d**2 * (a + b) / 2), rel=1e-6)
+    # About the means that the other pixels of each tile have: a spark leaves nothing behind, in its fourth power least.
+    d = frames[0].astype(float) - frames[1]
+    d[:32] -= d[:32][mask[:32]].mean()
+    d[32:] -= d[32:].mean()
+    d = d[mask]
+    assert left.sum_d2 == pytest.approx(np.sum(d**2), rel=1e-12)
+    assert left.sum_d4 == pytest.approx(np.sum(d**4), rel=1e-12)
+    assert left.sum_d2_signal == pytest.approx(np.sum(d**2 * (a + b) / 2), rel=1e-12)
 
 
 def test_a_moved_scene_is_not_cut(tmp_path):
