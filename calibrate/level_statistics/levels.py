@@ -1,10 +1,8 @@
-"""Frames in, one record a level out: two pairs in memory at a time, whatever the number of frames."""
+"""Frames in, one record a level out: two frames in memory at a time, whatever their number."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +10,10 @@ from numpy.typing import NDArray
 
 from calibrate.captures.capture_set import CaptureSet, FrameKind, Level
 from calibrate.frames import iterate_frames
-from calibrate.level_statistics.pairs import PairSums, pair_sums
+from calibrate.level_statistics.pairs import PairSums
+from calibrate.level_statistics.sums import pair_sums
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.progress import track
-
-_WORKERS = 2  # pairs at work at a time: numpy lets go of the interpreter, and memory stays at two pairs
 
 
 @dataclass(frozen=True)
@@ -100,26 +97,14 @@ def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
     """
     total = sum(level.n_frames for level in captures.levels)
     frames = iter(track(_frames(captures), "Reading frames", total=total))
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        levels: list[list[Future[_Part]]] = []
-        running: deque[Future[_Part]] = deque()
-        try:
-            for level in captures.levels:
-                parts: list[Future[_Part]] = []
-                levels.append(parts)
-                for position in range(0, level.n_frames, 2):
-                    pair = tuple(next(frames) for _ in range(min(2, level.n_frames - position)))
-                    if len(running) == _WORKERS:
-                        running.popleft().result()
-                    parts.append(pool.submit(_measure_part, pair))
-                    running.append(parts[-1])
-            return tuple(
-                _level_of(level, [part.result() for part in parts])
-                for level, parts in zip(captures.levels, levels, strict=True)
-            )
-        finally:
-            for future in running:
-                future.cancel()
+    out = []
+    for level in captures.levels:
+        parts = []
+        # One pair after the other: the sums are so short that two threads spend their time on taking turns.
+        for position in range(0, level.n_frames, 2):
+            parts.append(_measure_part(tuple(next(frames) for _ in range(min(2, level.n_frames - position)))))
+        out.append(_level_of(level, parts))
+    return tuple(out)
 
 
 def _frames(captures: CaptureSet) -> Iterator[NDArray[np.generic]]:

@@ -13,7 +13,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from calibrate.level_statistics.levels import LevelStatistics
-from calibrate.level_statistics.pairs import CANDIDATE_SIGMAS, Candidates, PairSums
+from calibrate.level_statistics.pairs import Candidates, PairSums
+from calibrate.level_statistics.sums import CANDIDATE_SIGMAS
 
 #: Where the differences are cut, in standard deviations: 6e-5 of normal ones lie beyond.
 CUT_SIGMAS = 4.0

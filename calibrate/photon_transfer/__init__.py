@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from calibrate.level_statistics import (
     reject_outliers,
 )
 from calibrate.noise_model import NoiseModel
-from calibrate.photon_transfer.assemble import build_document
+from calibrate.photon_transfer.assemble import build_document, files_of
 from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table, require_levels
 from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
 from calibrate.photon_transfer.knee_search import (
@@ -36,6 +37,7 @@ from calibrate.photon_transfer.rounding import rounded_moments
 from calibrate.photon_transfer.saturation import find_saturation
 from calibrate.pixel_maps import MeasuredMaps, ScalarFit, measure_maps, record_maps
 from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.plumbing.hashing import sha256_meanwhile
 
 __all__ = ["fit_noise_model"]
 
@@ -77,6 +79,12 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
             legal="one gain setting a fit",
             remedy="Fit each setting from a folder or manifest of its own",
         )
+    with sha256_meanwhile(files_of(captures)) as digests:
+        return _fit(captures, maps, digests)
+
+
+def _fit(captures: CaptureSet, maps: bool, digests: Callable[[], list[str]]) -> NoiseModel:
+    """The fit of captures at one setting; ``digests`` gives those of their files, for the record."""
     levels: tuple[LevelStatistics, ...] = ()
     measured_levels = levels
     guessed: int | None = None
@@ -106,7 +114,8 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
     data = choice.data
     saturation = find_saturation(data, choice.chosen)
     measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None
-    document = build_document(replace(captures, bit_depth=bit_depth), levels, data, choice, saturation, guessed, None)
+    decided = replace(captures, bit_depth=bit_depth)
+    document = build_document(decided, levels, data, choice, saturation, guessed, None, digests())
     if measured is None:
         return NoiseModel.from_document(document)
     return NoiseModel.from_document(record_maps(document, measured), measured.with_defects())
