@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from calibrate.level_statistics.pairs import PairSums
 from calibrate.level_statistics.sums import pair_sums
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.progress import track
+
+_BLOCK_PIXELS = 1 << 16  # looked at at a time for extremes: they stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -145,16 +147,28 @@ def _measure_part(frames: tuple[NDArray[np.generic], ...]) -> _Part:
     else:
         pair = None
         means = (float(np.sum(frames[0], dtype=np.float64)) / frames[0].size,)
-    lows = [float(frame.min()) for frame in frames]
-    highs = [float(frame.max()) for frame in frames]
-    low, high = min(lows), max(highs)
-    bits = 0
+    lowest, highest, bits = (np.inf, 0), (-np.inf, 0), 0
     for frame in frames:
-        if np.issubdtype(frame.dtype, np.integer):
-            bits |= int(np.bitwise_or.reduce(frame, axis=None))
-    at_low = sum(int(np.count_nonzero(f == low)) for f, own in zip(frames, lows, strict=True) if own == low)
-    at_high = sum(int(np.count_nonzero(f == high)) for f, own in zip(frames, highs, strict=True) if own == high)
-    return _Part(means, pair, (low, at_low), (high, at_high), bits, frames[0].size)
+        whole = np.issubdtype(frame.dtype, np.integer)
+        rows = max(1, _BLOCK_PIXELS // frame.shape[1])
+        for top in range(0, frame.shape[0], rows):
+            block = frame[top : top + rows]
+            lowest = _with_extreme(lowest, block, float(block.min()), lambda new, old: new < old)
+            highest = _with_extreme(highest, block, float(block.max()), lambda new, old: new > old)
+            if whole:
+                bits |= int(np.bitwise_or.reduce(block, axis=None))
+    return _Part(means, pair, lowest, highest, bits, frames[0].size)
+
+
+def _with_extreme(
+    known: tuple[float, int], block: NDArray[np.generic], code: float, beyond: Callable[[float, float], bool]
+) -> tuple[float, int]:
+    """The extreme code so far and the pixels at it, with one block more: pixels are counted only where they matter."""
+    if beyond(code, known[0]):
+        return code, int(np.count_nonzero(block == code))
+    if code == known[0]:
+        return code, known[1] + int(np.count_nonzero(block == code))
+    return known
 
 
 def _level_of(level: Level, parts: list[_Part]) -> LevelStatistics:

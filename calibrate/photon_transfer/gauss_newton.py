@@ -232,7 +232,6 @@ def _estimate_scatter(
     jacobian: FloatArray,
 ) -> Nuisance:
     """Light and offset scatter that maximise the restricted likelihood, one after the other, 0 allowed."""
-
     model = cumulants(theta, layout, data)
 
     def objective(trial: Nuisance) -> float:
@@ -279,7 +278,10 @@ def _search(
         return replace(nuisance, **{field: 10.0**decade})
 
     found = minimize_scalar(
-        lambda decade: objective(along(float(decade))), bounds=decades, method="bounded", options={"xatol": _SCATTER_DECADES}
+        lambda decade: objective(along(float(decade))),
+        bounds=decades,
+        method="bounded",
+        options={"xatol": _SCATTER_DECADES},
     )
     none = replace(nuisance, **{field: 0.0})
     return along(float(found.x)) if found.fun < objective(none) - 1e-9 else none
