@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mi_eval.systems.kspace import KSpaceSampling
     from mi_eval.systems.led_array import LedArray
     from mi_eval.systems.lens import Lens
+    from mi_eval.systems.lenslet_array import LensletArray
     from mi_eval.systems.mosaic import ColourMosaic
     from mi_eval.systems.phase_mask import PhaseMask
     from mi_eval.systems.protocol import ImagingSystem, Limit, ParameterSpec
@@ -38,6 +39,7 @@ __all__ = [
     "KSpaceSampling",
     "LedArray",
     "Lens",
+    "LensletArray",
     "Limit",
     "ParameterSpec",
     "PhaseMask",
@@ -59,6 +61,7 @@ __getattr__, __dir__ = lazy_exports(
         "KSpaceSampling": "mi_eval.systems.kspace",
         "LedArray": "mi_eval.systems.led_array",
         "Lens": "mi_eval.systems.lens",
+        "LensletArray": "mi_eval.systems.lenslet_array",
         "Limit": "mi_eval.systems.protocol",
         "ParameterSpec": "mi_eval.systems.protocol",
         "PhaseMask": "mi_eval.systems.phase_mask",

@@ -12,5 +12,6 @@ SYSTEM_NAMES: dict[str, tuple[str, str]] = {
     "kspace": ("mi_eval.systems.kspace", "KSpaceSampling"),
     "led_array": ("mi_eval.systems.led_array", "LedArray"),
     "lens": ("mi_eval.systems.lens", "Lens"),
+    "lenslet_array": ("mi_eval.systems.lenslet_array", "LensletArray"),
     "phase_mask": ("mi_eval.systems.phase_mask", "PhaseMask"),
 }

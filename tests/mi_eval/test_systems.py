@@ -15,6 +15,7 @@ from mi_eval.systems import (
     KSpaceSampling,
     LedArray,
     Lens,
+    LensletArray,
     PhaseMask,
     SystemDesign,
     make_system,
@@ -31,6 +32,16 @@ RADIO = dict(
     system_temperature_k=40.0,
     effective_area_m2=300.0,
     bandwidth_hz=3e6,
+)
+PLATE = dict(
+    shape=(24, 24),
+    pitch_um=20.0,
+    wavelength_um=0.55,
+    sensor_distance_mm=2.0,
+    lenslets=3,
+    lenslet_diameter_mm=0.1,
+    aperture_diameter_mm=0.3,
+    largest_power_per_m=900.0,
 )
 STATIONS = ((0.0, 0.0), (1.2e5, 3e4), (-9e4, 1e5), (2e4, -1.7e5))
 SYSTEMS = {
@@ -54,6 +65,9 @@ SYSTEMS = {
     "kspace lines": KSpaceSampling((8, 6), 20.0, 3.0, by_lines=True),
     "led_array": LedArray((16, 16), 0.3, 0.6, 0.4, 0.6, light_e=200.0, power=0.8, diodes=3, absorption=0.1),
     "lens": Lens((12, 16), 4.0, 0.55, 20.0, 2.5, depths_waves=(-0.5, 0.7), margin_px=1),
+    "lenslet_array": LensletArray(
+        (14, 16), 20.0, 0.55, 1.5, 3, 0.06, 0.18, 900.0, vergences_per_m=(0.0, 80.0), margin_px=2
+    ),
     "phase_mask": PhaseMask((16, 14), 0.2, 0.6, 0.8, 0.6, modes=8, depths_um=(-0.4, 0.0, 0.6), margin_px=2),
 }
 
@@ -204,6 +218,13 @@ def test_files_that_are_no_designs_are_refused(tmp_path):
         ("interferometer", {**ARRAY, "latitude_deg": 40.0, "hour_angles_h": [0.0, 12.0], "declination_deg": 0.0}, "up"),
         ("interferometer_schedule", {**SCHEDULE, "stations_m": [[0, 0], [5e5, 0]]}, "500000 m apart"),
         ("interferometer_schedule", {**SCHEDULE, "baseline_time_s": 40.0}, "at most 36"),
+        ("lenslet_array", {k: v for k, v in PLATE.items() if k != "largest_power_per_m"}, "lacks largest_power"),
+        ("lenslet_array", {**PLATE, "largest_power_per_m": 400.0}, "500 or more"),
+        ("lenslet_array", {**PLATE, "lenslets": 4}, "at most 40%"),
+        ("lenslet_array", {**PLATE, "lenslets": 2.5}, "whole number"),
+        ("lenslet_array", {**PLATE, "aperture_diameter_mm": 0.5}, "spots 0.5 mm apart on a field of 0.48 mm"),
+        ("lenslet_array", {**PLATE, "largest_power_per_m": 4000.0}, "a blur of 0.7 mm"),
+        ("lenslet_array", {**PLATE, "vergences_per_m": [-1.0]}, "0 or above"),
         ("colour_mosaic", {"shape": [8, 8], "bands": 4, "largest_transmission": 1.2}, "up to 1"),
     ],
 )
@@ -347,3 +368,74 @@ def test_mosaic_pixels_see_their_own_filter():
     for row, column in ((0, 0), (3, 4), (5, 7), (2, 3)):
         own = parameters["filters"][2 * (row % 2) + column % 2].numpy()
         np.testing.assert_allclose(frames[:, row, column], objects[:, :, row, column].numpy() @ own)
+
+
+def fresnel_light(system, parameters, vergence_per_m, fine_um=2.0, every=9):
+    """Light on the pixels from a point, all lenslets coherent: the Fresnel integral over the plate, term by term."""
+    n, wavelength, distance = system.shape[0], system.wavelength_um, system.sensor_distance_mm * 1e3
+    aperture = system.aperture_diameter_mm * 1e3
+    x = np.arange(-aperture / 2, aperture / 2, fine_um) + fine_um / 2
+    rows, columns = np.meshgrid(x, x, indexing="ij")
+    plate = np.zeros(rows.shape, dtype=complex)
+    centres, powers, shares = (parameters[k].numpy() for k in ("centres", "power", "transmission"))
+    for (row, column), power, share in zip(centres * 1e3, powers, shares, strict=True):
+        square = (rows - row) ** 2 + (columns - column) ** 2
+        inside = square <= (system.lenslet_diameter_mm * 500) ** 2
+        plate += np.sqrt(share) * inside * np.exp(-1j * np.pi * power * 1e-6 * square / wavelength)
+    plate *= np.exp(1j * np.pi * vergence_per_m * 1e-6 * (rows**2 + columns**2) / wavelength)
+    at = ((np.arange(n * every) - (every - 1) / 2) / every - n // 2) * system.pitch_um
+    kernel = np.exp(1j * np.pi * (at[:, None] - x) ** 2 / (wavelength * distance))
+    field = kernel @ plate @ kernel.T * fine_um**2 / (wavelength * distance)
+    light = (np.abs(field) ** 2).reshape(n, every, n, every).sum(axis=(1, 3)) * (system.pitch_um / every) ** 2
+    return np.roll(light, (-(n // 2), -(n // 2)), axis=(0, 1)) / (np.pi * aperture**2 / 4)
+
+
+def test_lenslets_are_those_of_coherent_diffraction():
+    """Spots, blur, parallax and light of focused and defocused lenslets, against the Fresnel integral of the plate."""
+    system = LensletArray((32, 32), 20.0, 0.55, 2.0, 5, 0.12, 0.44, 900.0, vergences_per_m=(0.0, 60.0))
+    parameters = system.start("conventional", np.random.default_rng(0))
+    parameters["power"] = torch.tensor([500.0, 560.0, 440.0, 520.0, 800.0], dtype=torch.float64)
+    parameters["transmission"] = torch.tensor([1.0, 0.5, 0.8, 0.3, 0.9], dtype=torch.float64)
+    found = system.psf(parameters).numpy()
+    assert found.sum(axis=(1, 2)) == pytest.approx(3.5 * (0.12 / 0.44) ** 2, rel=1e-9)
+    for vergence, plane in zip(system.vergences_per_m, found, strict=True):
+        expected = fresnel_light(system, parameters, vergence)
+        assert np.max(np.abs(plane - expected)) < 0.015 * expected.max()
+        assert np.sum(np.abs(plane - expected)) < 0.025 * expected.sum()
+    # Parallax: a near object's spots lie 1 + z V as far out, here 12 %.
+    one = {**parameters, "transmission": torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0], dtype=torch.float64)}
+    one["power"] = torch.full((5,), 530.0, dtype=torch.float64)
+    # The spot is symmetric: the phase of the slowest frequencies, one period a field of 640 um, is its place, but for
+    # what pixels of 20 um fold back.
+    for plane, scale in zip(system.transfer(one).numpy(), (1.0, 1.12), strict=True):
+        place = -np.angle(np.array([plane[1, 0], plane[0, 1]])) / (2 * np.pi) * 640.0
+        np.testing.assert_allclose(place, scale * one["centres"][4].numpy() * 1e3, atol=4.0)
+
+
+def test_lenslets_blur_as_rays_do_far_from_focus():
+    """A geometric disc of diameter d |1 + z V - z power|: its transform is that of the spot at low frequencies."""
+    from scipy.special import j1
+
+    system = LensletArray((64, 64), 10.0, 0.4, 2.0, 1, 0.3, 0.3, 1500.0)
+    f = np.arange(1, 5) / 640.0
+    for power in (0.0, 1200.0):
+        values = {"centres": [[0.0, 0.0]], "power": [power], "transmission": [1.0]}
+        parameters = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+        x = np.pi * f * 300.0 * abs(1 - 2e-3 * power)
+        found = system.transfer(parameters)[0, 0, 1:5].numpy()
+        assert np.max(np.abs(found - 2 * j1(x) / x * np.sinc(10.0 * f))) < 0.02
+
+
+def test_lenslets_are_centred_by_whole_pixels():
+    system = LensletArray(**PLATE)
+    centres = torch.tensor([[0.088, 0.0], [0.0, -0.05], [0.0, 0.055]], dtype=torch.float64)
+    parameters = {**system.start("conventional", np.random.default_rng(0)), "centres": centres}
+    parameters["transmission"] = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    moved = system.centred(parameters)
+    np.testing.assert_allclose((moved["centres"] - centres).numpy(), [[-0.08, 0.0]] * 3, atol=1e-12)
+    blocked = {**parameters, "centres": torch.cat([centres[:2], torch.tensor([[-0.06, 0.055]], dtype=torch.float64)])}
+    far = system.centred(blocked)["centres"]  # a closed lenslet at the edge leaves only part of the way
+    assert 0.0 < float(far[0, 0]) < 0.088 and float(torch.linalg.norm(far, dim=1).max()) <= 0.1
+    assert torch.allclose(system.transfer(moved).abs(), system.transfer(parameters).abs(), atol=1e-9)
+    deep = LensletArray(**PLATE, vergences_per_m=(0.0, 50.0))
+    assert deep.centred(parameters) is parameters
