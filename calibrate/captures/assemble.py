@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from calibrate.captures.capture_set import CaptureSet, FrameKind, FrameReference, IgnoredFile, Level
+from calibrate.captures.light_levels import separate_light
 from calibrate.captures.varying import tell_apart
 from calibrate.frames import FrameInfo, describe_file, read_frame
 from calibrate.plumbing.errors import PhotonbitsError
@@ -102,7 +103,7 @@ def assemble(
     input_files: tuple[Path, ...] = (),
     kept_notes: Sequence[str] = (),
 ) -> CaptureSet:
-    """Describe every file, check that they belong together, and group them into levels.
+    """Describe every file, check that they belong together, and group them into levels (`light_levels`).
 
     Raises
     ------
@@ -117,7 +118,7 @@ def assemble(
     if source == "emva1288":  # nobody has looked into the headers for it
         described = [_with_header_temperature(entry) for entry in described]
     described, sensor = tell_apart(described, sensor, notes.add)
-    levels = _group(described)
+    levels = _group(described, root, notes)
     bit_depth, bit_depth_source = _bit_depth(described, levels, stated, source, notes)
     for entry in described:
         if "other_images" in info_of(entry).header:
@@ -225,7 +226,7 @@ def _with_header_temperature(entry: Entry) -> Entry:
     return replace(entry, temperature_c=float(value)) if isinstance(value, int | float) else entry
 
 
-def _group(entries: list[Entry]) -> tuple[Level, ...]:
+def _group(entries: list[Entry], root: Path, notes: Notes) -> tuple[Level, ...]:
     groups: dict[tuple[object, ...], list[FrameReference]] = {}
     seen: dict[tuple[object, ...], str] = {}
     for entry in entries:
@@ -255,10 +256,13 @@ def _group(entries: list[Entry]) -> tuple[Level, ...]:
             seen[(*identity, index)] = entry.where
             groups.setdefault(key, []).append(replace(reference, index=index))
     levels = [
-        Level(key[0], key[1], key[2], tuple(frames), key[3], key[4], key[5])  # type: ignore[arg-type]
+        (
+            Level(key[0], key[1], key[2], tuple(frames), key[3], key[4], key[5]),  # type: ignore[arg-type]
+            key[2] is None and key[6] is None,
+        )
         for key, frames in groups.items()
     ]
-    return sort_levels(levels)
+    return sort_levels(separate_light(levels, root, notes.add))
 
 
 def sort_levels(levels: Iterable[Level]) -> tuple[Level, ...]:

@@ -20,7 +20,10 @@ _MANIFESTS = ("manifest.csv", "manifest.yaml", "manifest.yml")
 
 
 def load_captures(path: str | Path) -> CaptureSet:
-    """Return what was shot, from headers alone; a pixel is decoded only to check a header's bit depth.
+    """Return what was shot, from headers and names.
+
+    Pixels are decoded only to check a header's bit depth, and to see whether four flats or more of one exposure were
+    shot under several lamp levels.
 
     Parameters
     ----------

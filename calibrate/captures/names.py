@@ -209,6 +209,19 @@ def mode_from_name(path: PurePath) -> str | None:
     return None
 
 
+def without_settings(text: str) -> str:
+    """Return a name without the exposures, gain settings and temperatures that it states.
+
+    Examples
+    --------
+    >>> without_settings("flat_50ms_gain100_-10C_lamp3")
+    'flat____lamp3'
+    """
+    for pattern in (_GAIN, _EXPOSURE, _TEMPERATURE):
+        text = pattern.sub("", text)
+    return text
+
+
 def natural_key(path: PurePath) -> tuple[tuple[int, int, str], ...]:
     """Sort key that puts frame 2 before frame 10.
 

@@ -13,7 +13,6 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
 if TYPE_CHECKING:
     from calibrate.captures import CaptureSet
     from calibrate.noise_model import NoiseModel
-    from calibrate.schema import NoiseModelDocument
 
 
 def _channels_option(context: click.Context, option: click.Parameter, text: str) -> str:
@@ -78,6 +77,7 @@ def fit(
     from calibrate.channels import choose_layout, fit_channels
     from calibrate.commands.channel_summary import print_channels
     from calibrate.commands.summary import print_summary
+    from calibrate.noise_model import NoiseModel
 
     if not output.is_dir():  # whether it may be a folder, the captures decide; that it can be made, nobody else
         check_outputs((output,), overwrite=True)
@@ -86,6 +86,8 @@ def fit(
     if offset_dn is not None and not from_scenes:
         raise click.UsageError("--offset-dn is for --from-scenes; flats need darks")
     found = load_bursts(captures) if from_scenes else load_captures(captures)
+    for text in found.notes:
+        note(f"Note: {text}.")
     several = len(split_by_setting(found).parts) > 1
 
     def fit_one(part: CaptureSet) -> NoiseModel:
@@ -110,9 +112,9 @@ def fit(
     check_outputs((output, report), overwrite=force)
     note(channels_note)
     model = fit_one(found)
-    written = _save(model, output, report, force)
+    _save(model, output, report, force)
     if as_json:
-        print_json(written.to_plain())
+        print_json(NoiseModel.load(output).document.to_plain())
     else:
         print_summary(model)
         print_channels(model)
@@ -121,10 +123,10 @@ def fit(
             note(f"Wrote {path}")
 
 
-def _save(model: NoiseModel, output: Path, report_path: Path | None, force: bool) -> NoiseModelDocument:
+def _save(model: NoiseModel, output: Path, report_path: Path | None, force: bool) -> None:
     also = {}
     if report_path is not None:
         from calibrate.report import render_report
 
         also[report_path] = render_report(model).encode("utf-8")
-    return model.save(output, overwrite=force, also=also)
+    model.save(output, overwrite=force, also=also)

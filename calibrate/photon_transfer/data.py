@@ -346,7 +346,8 @@ def require_levels(data: PhotonTransferData, where: object) -> PhotonTransferDat
             f"{good} of {count} bright levels can be used (the rest is saturated or has one frame)",
             where=where,
             legal=f"{needed} levels or more below saturation, two frames each",
-            remedy="Shoot flats at several exposures from dim to just saturated",
+            remedy="Shoot flats at several exposures from dim to just saturated; flats of one exposure under several "
+            "lamp levels need `level` or `photons_per_pixel` in a manifest, pages of a stack `index`",
         )
     return data
 
