@@ -14,11 +14,12 @@ from calibrate.frames import iterate_frames
 from calibrate.level_statistics import BurstStatistics, LevelStatistics, measure_bursts, measure_levels, reject_outliers
 from calibrate.noise_model import NoiseModel
 from calibrate.photon_transfer import converged_fit, guess_bit_depth, white_clip
-from calibrate.photon_transfer.assemble import build_document
+from calibrate.photon_transfer.assemble import build_document, files_of
 from calibrate.photon_transfer.data import from_levels
 from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
 from calibrate.photon_transfer.saturation import find_saturation
 from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.plumbing.hashing import sha256_of_files
 from calibrate.schema import NoiseModelDocument, ParameterEntry
 
 __all__ = ["fit_from_scenes"]
@@ -82,7 +83,8 @@ def fit_from_scenes(captures: str | Path | CaptureSet, *, offset_dn: float | Non
             remedy="Shoot a scene with more contrast or light, or more frames of it",
         )
     saturation = find_saturation(choice.data, fit)
-    document = build_document(captures, levels, choice.data, choice, saturation, guessed, None)
+    digests = sha256_of_files(files_of(captures))
+    document = build_document(captures, levels, choice.data, choice, saturation, guessed, None, digests)
     return NoiseModel.from_document(_finished(document, found, offset_dn))
 
 

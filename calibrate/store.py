@@ -173,8 +173,13 @@ def write_document(
     *,
     overwrite: bool = False,
     also: dict[Path, bytes] | None = None,
-) -> None:
+) -> NoiseModelDocument:
     """Write YAML, maps and ``also`` (a report, say) together; existing files are kept unless ``overwrite``.
+
+    Returns
+    -------
+    NoiseModelDocument
+        As it was written: with the name and the digest of the maps' file.
 
     Raises
     ------
@@ -192,3 +197,4 @@ def write_document(
             entry = {"file": file.name, "sha256": sha256_of_file(temporary[-2]), "names": sorted(maps)}
             document = NoiseModelDocument.model_validate({**document.to_plain(), "maps": entry})
         temporary[-1].write_bytes(dump_yaml(document.to_plain()).encode("utf-8"))
+    return document

@@ -4,6 +4,7 @@
     python scripts/benchmark_emva1288.py --python INTERPRETER        takes one that has emva1288
     python scripts/benchmark_emva1288.py --no-reference              times calibrate alone
     python scripts/benchmark_emva1288.py --small ...                 a few small frames, to see that it works
+    python scripts/benchmark_emva1288.py --times 4 ...               calibrate also on four times the frames: memory
 
 Writes 232 frames of 1080 x 1920 pixels and 12 bit (50 levels of 2 flats and 2 darks, 16 + 16 for the spatial part;
 960 MB) with a descriptor into a temporary folder, and runs both programs on it as whole processes, in turn and several
@@ -76,6 +77,32 @@ def write_frames(folder: Path, shape: tuple[int, int], levels: int, stack: int, 
     return descriptor
 
 
+def with_copies(descriptor: Path, times: int) -> Path:
+    """A descriptor beside the first with ``times`` times the frames: every level's frames again, under other names."""
+    lines: list[str] = []
+    level: list[str] = []
+
+    def close_level() -> None:
+        for copy in range(1, times):
+            for line in level:
+                frame = descriptor.parent / line.removeprefix("i ")
+                name = f"{frame.stem}_{copy}{frame.suffix}"
+                os.link(frame, frame.with_name(name))
+                lines.append(f"i {name}")
+        level.clear()
+
+    for line in descriptor.read_text().splitlines():
+        if line.startswith("i "):
+            level.append(line)
+        else:
+            close_level()
+        lines.append(line)
+    close_level()
+    other = descriptor.with_name("copies.txt")
+    other.write_text("\n".join(lines) + "\n")
+    return other
+
+
 def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float, str]:
     """Seconds, peak resident memory in MB and output of a whole process."""
     done = subprocess.run(
@@ -133,6 +160,7 @@ def main() -> None:
     parser.add_argument("--no-reference", action="store_true", help="time calibrate alone")
     parser.add_argument("--small", action="store_true", help="40 frames of 64 x 80 pixels")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each program (default 3)")
+    parser.add_argument("--times", type=int, default=1, help="also time calibrate on so many times the frames")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made (default: the system's)")
     arguments = parser.parse_args()
@@ -145,11 +173,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
         print(f"Writing {4 * levels + 2 * stack} frames of {shape[0]} x {shape[1]}", file=sys.stderr)
         descriptor = write_frames(Path(place), shape, levels, stack, arguments.seed)
-        ours, theirs = [], []
+        ours, theirs, more = [], [], []
         for _ in range(max(arguments.repeats, 1)):
             ours.append(run_calibrate(descriptor))
             if python is not None:
                 theirs.append(run_reference(python, descriptor))
+        if arguments.times > 1:
+            copies = with_copies(descriptor, arguments.times)
+            more = [run_calibrate(copies) for _ in range(max(arguments.repeats, 1))]
     print(
         f"Truth: gain {GAIN} DN/e-, read noise {READ_E} e-. Median of {len(ours)} whole processes, frames in the cache."
     )
@@ -158,6 +189,9 @@ def main() -> None:
     if theirs:
         seconds, peak = report("emva1288 reference", theirs)
         print(f"{'ratio':<22}{seconds / our_seconds:>8.2f}{peak / our_peak:>8.2f}   reference over calibrate")
+    if more:
+        seconds, peak = report(f"calibrate, {arguments.times} x frames", more)
+        print(f"{'difference':<22}{seconds - our_seconds:>+8.2f}{peak - our_peak:>+8.1f}")
 
 
 if __name__ == "__main__":

@@ -124,7 +124,8 @@ def split_by_setting(captures: CaptureSet) -> SplitCaptures:
     A level that does not say one of the things that vary (a dark without a temperature) belongs to the one setting
     that agrees with what it says. Where several do, it is left out, with a note.
     """
-    full = sorted({_setting(level, captures) for level in captures.levels if _is_full(level, captures)}, key=_key)
+    varying = _varying(captures)
+    full = sorted({_setting(level, captures) for level in captures.levels if _is_full(level, varying)}, key=_key)
     if not full:
         known = captures.sensor
         gain = known.get("gain_setting")
@@ -142,7 +143,7 @@ def split_by_setting(captures: CaptureSet) -> SplitCaptures:
     for level in captures.levels:
         own = _setting(level, captures)
         fitting = [setting for setting in full if _agrees(own, setting)]
-        missing = [name for name in _varying(captures) if getattr(level, name) is None]
+        missing = [name for name in varying if getattr(level, name) is None]
         if len(fitting) == 1:
             members[fitting[0]].append(level)
         if missing:
@@ -170,8 +171,7 @@ def _varying(captures: CaptureSet) -> list[str]:
     return [name for name in _DIMENSIONS if any(getattr(level, name) is not None for level in captures.levels)]
 
 
-def _is_full(level: Level, captures: CaptureSet) -> bool:
-    varying = _varying(captures)
+def _is_full(level: Level, varying: list[str]) -> bool:
     return bool(varying) and all(getattr(level, name) is not None for name in varying)
 
 

@@ -13,6 +13,7 @@ from calibrate.plumbing.command_line import SETTINGS, check_outputs, command_opt
 if TYPE_CHECKING:
     from calibrate.captures import CaptureSet
     from calibrate.noise_model import NoiseModel
+    from calibrate.schema import NoiseModelDocument
 
 
 def _channels_option(context: click.Context, option: click.Parameter, text: str) -> str:
@@ -77,7 +78,6 @@ def fit(
     from calibrate.channels import choose_layout, fit_channels
     from calibrate.commands.channel_summary import print_channels
     from calibrate.commands.summary import print_summary
-    from calibrate.noise_model import NoiseModel
 
     if not output.is_dir():  # whether it may be a folder, the captures decide; that it can be made, nobody else
         check_outputs((output,), overwrite=True)
@@ -112,9 +112,9 @@ def fit(
     check_outputs((output, report), overwrite=force)
     note(channels_note)
     model = fit_one(found)
-    _save(model, output, report, force)
+    written = _save(model, output, report, force)
     if as_json:
-        print_json(NoiseModel.load(output).document.to_plain())
+        print_json(written.to_plain())
     else:
         print_summary(model)
         print_channels(model)
@@ -123,10 +123,10 @@ def fit(
             note(f"Wrote {path}")
 
 
-def _save(model: NoiseModel, output: Path, report_path: Path | None, force: bool) -> None:
+def _save(model: NoiseModel, output: Path, report_path: Path | None, force: bool) -> NoiseModelDocument:
     also = {}
     if report_path is not None:
         from calibrate.report import render_report
 
         also[report_path] = render_report(model).encode("utf-8")
-    model.save(output, overwrite=force, also=also)
+    return model.save(output, overwrite=force, also=also)

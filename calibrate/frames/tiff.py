@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from calibrate.captures.capture_set import FrameReference
 
 _MIN_IS_WHITE = 0
+#: Tags by number: a search by name goes through all of a page's tags.
+_MAKE, _MODEL = 271, 272  # TIFF 6.0
+_CFA_SIZE, _CFA_PATTERN = 33421, 33422  # TIFF/EP
+_EXPOSURE_TIME, _EXIF, _ISO_SPEED = 33434, 34665, 34855  # EXIF 2.32
+_CAMERA_SERIAL, _ACTIVE_AREA = 50735, 50829  # DNG 1.7
 _GRAY = (None, _MIN_IS_WHITE, 1, 32803, 34892)  # not said, white or black is zero, CFA, linear raw
 
 
@@ -94,17 +99,17 @@ def _check_complete(page: Any, path: Path, size: int) -> None:
 
 def _metadata(page: Any) -> dict[str, object]:
     header: dict[str, object] = {}
-    for key, tag in (("make", "Make"), ("model", "Model")):
+    for key, tag in (("make", _MAKE), ("model", _MODEL)):
         value = page.tags.valueof(tag)
         if isinstance(value, str) and value.strip():
             header[key] = value.strip()
     # The one exposure in TIFF that a standard defines, in seconds: EXIF 2.32, tag 33434.
-    exif = page.tags.valueof("ExifTag")
-    exposure = exif.get("ExposureTime") if isinstance(exif, dict) else page.tags.valueof("ExposureTime")
+    exif = page.tags.valueof(_EXIF)
+    exposure = exif.get("ExposureTime") if isinstance(exif, dict) else page.tags.valueof(_EXPOSURE_TIME)
     if isinstance(exposure, tuple) and len(exposure) == 2 and exposure[1] and exposure[0] >= 0:
         header["exposure_s"] = exposure[0] / exposure[1]
     # Photographic sensitivity, EXIF 2.32, tag 34855.
-    speed = exif.get("ISOSpeedRatings") if isinstance(exif, dict) else page.tags.valueof("ISOSpeedRatings")
+    speed = exif.get("ISOSpeedRatings") if isinstance(exif, dict) else page.tags.valueof(_ISO_SPEED)
     speed = speed[0] if isinstance(speed, tuple) and speed else speed
     if isinstance(speed, int) and speed > 0:
         header |= {"gain_setting": speed, "gain_scale": "iso"}
@@ -112,11 +117,11 @@ def _metadata(page: Any) -> dict[str, object]:
     if mosaic is not None:
         header["cfa"] = mosaic
     # DNG 1.7, tags 50735 and 50829; EXIF 2.32, tag 42033.
-    serial = page.tags.valueof("CameraSerialNumber")
+    serial = page.tags.valueof(_CAMERA_SERIAL)
     serial = exif.get("BodySerialNumber") if serial is None and isinstance(exif, dict) else serial
     if isinstance(serial, str) and serial.strip():
         header["serial"] = serial.strip()
-    area = page.tags.valueof("ActiveArea")
+    area = page.tags.valueof(_ACTIVE_AREA)
     if isinstance(area, tuple) and len(area) == 4 and area[0] < area[2] and area[1] < area[3]:
         top, left, bottom, right = (int(place) for place in area)
         if (top, bottom, left, right) != (0, page.shape[0], 0, page.shape[1]):
@@ -129,13 +134,13 @@ def _mosaic(page: Any) -> str | None:
 
     DNG counts the pattern from the corner of its ActiveArea (tag 50829), which need not be the first stored pixel.
     """
-    size, codes = page.tags.valueof("CFARepeatPatternDim"), page.tags.valueof("CFAPattern")
+    size, codes = page.tags.valueof(_CFA_SIZE), page.tags.valueof(_CFA_PATTERN)
     try:
         colours = [{0: "R", 1: "G", 2: "B"}[code] for code in bytes(codes)]
         height, width = (int(number) for number in size)
     except (TypeError, ValueError, KeyError):
         return None
-    area = page.tags.valueof("ActiveArea")
+    area = page.tags.valueof(_ACTIVE_AREA)
     top, left = (int(area[0]), int(area[1])) if isinstance(area, tuple) and len(area) == 4 else (0, 0)
     if (height, width) != (2, 2) or len(colours) != 4:
         return None

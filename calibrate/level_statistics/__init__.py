@@ -4,7 +4,8 @@ from calibrate.level_statistics.bursts import BurstStatistics, measure_bursts
 from calibrate.level_statistics.covariances import NeighbourCovariances, correlations_rise, measure_covariances
 from calibrate.level_statistics.levels import LevelStatistics, measure_levels
 from calibrate.level_statistics.outliers import reject_outliers
-from calibrate.level_statistics.pairs import PairSums, pair_sums
+from calibrate.level_statistics.pairs import PairSums
+from calibrate.level_statistics.sums import pair_sums
 
 __all__ = [
     "BurstStatistics",

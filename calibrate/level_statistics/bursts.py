@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate.level_statistics.levels import LevelStatistics
-from calibrate.level_statistics.pairs import PairSums, pair_sums
+from calibrate.level_statistics.pairs import PairSums
+from calibrate.level_statistics.sums import pair_sums
 from calibrate.plumbing.errors import PhotonbitsError
 
 FloatArray = NDArray[np.float64]

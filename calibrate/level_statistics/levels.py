@@ -1,10 +1,8 @@
-"""Frames in, one record a level out: two pairs in memory at a time, whatever the number of frames."""
+"""Frames in, one record a level out: two frames in memory at a time, whatever their number."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +10,12 @@ from numpy.typing import NDArray
 
 from calibrate.captures.capture_set import CaptureSet, FrameKind, Level
 from calibrate.frames import iterate_frames
-from calibrate.level_statistics.pairs import PairSums, pair_sums
+from calibrate.level_statistics.pairs import PairSums
+from calibrate.level_statistics.sums import pair_sums
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.progress import track
 
-_WORKERS = 2  # pairs at work at a time: numpy lets go of the interpreter, and memory stays at two pairs
+_BLOCK_PIXELS = 1 << 16  # looked at at a time for extremes: they stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -100,26 +99,14 @@ def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
     """
     total = sum(level.n_frames for level in captures.levels)
     frames = iter(track(_frames(captures), "Reading frames", total=total))
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        levels: list[list[Future[_Part]]] = []
-        running: deque[Future[_Part]] = deque()
-        try:
-            for level in captures.levels:
-                parts: list[Future[_Part]] = []
-                levels.append(parts)
-                for position in range(0, level.n_frames, 2):
-                    pair = tuple(next(frames) for _ in range(min(2, level.n_frames - position)))
-                    if len(running) == _WORKERS:
-                        running.popleft().result()
-                    parts.append(pool.submit(_measure_part, pair))
-                    running.append(parts[-1])
-            return tuple(
-                _level_of(level, [part.result() for part in parts])
-                for level, parts in zip(captures.levels, levels, strict=True)
-            )
-        finally:
-            for future in running:
-                future.cancel()
+    out = []
+    for level in captures.levels:
+        parts = []
+        # One pair after the other: the sums are so short that two threads spend their time on taking turns.
+        for position in range(0, level.n_frames, 2):
+            parts.append(_measure_part(tuple(next(frames) for _ in range(min(2, level.n_frames - position)))))
+        out.append(_level_of(level, parts))
+    return tuple(out)
 
 
 def _frames(captures: CaptureSet) -> Iterator[NDArray[np.generic]]:
@@ -160,16 +147,28 @@ def _measure_part(frames: tuple[NDArray[np.generic], ...]) -> _Part:
     else:
         pair = None
         means = (float(np.sum(frames[0], dtype=np.float64)) / frames[0].size,)
-    lows = [float(frame.min()) for frame in frames]
-    highs = [float(frame.max()) for frame in frames]
-    low, high = min(lows), max(highs)
-    bits = 0
+    lowest, highest, bits = (np.inf, 0), (-np.inf, 0), 0
     for frame in frames:
-        if np.issubdtype(frame.dtype, np.integer):
-            bits |= int(np.bitwise_or.reduce(frame, axis=None))
-    at_low = sum(int(np.count_nonzero(f == low)) for f, own in zip(frames, lows, strict=True) if own == low)
-    at_high = sum(int(np.count_nonzero(f == high)) for f, own in zip(frames, highs, strict=True) if own == high)
-    return _Part(means, pair, (low, at_low), (high, at_high), bits, frames[0].size)
+        whole = np.issubdtype(frame.dtype, np.integer)
+        rows = max(1, _BLOCK_PIXELS // frame.shape[1])
+        for top in range(0, frame.shape[0], rows):
+            block = frame[top : top + rows]
+            lowest = _with_extreme(lowest, block, float(block.min()), lambda new, old: new < old)
+            highest = _with_extreme(highest, block, float(block.max()), lambda new, old: new > old)
+            if whole:
+                bits |= int(np.bitwise_or.reduce(block, axis=None))
+    return _Part(means, pair, lowest, highest, bits, frames[0].size)
+
+
+def _with_extreme(
+    known: tuple[float, int], block: NDArray[np.generic], code: float, beyond: Callable[[float, float], bool]
+) -> tuple[float, int]:
+    """The extreme code so far and the pixels at it, with one block more: pixels are counted only where they matter."""
+    if beyond(code, known[0]):
+        return code, int(np.count_nonzero(block == code))
+    if code == known[0]:
+        return code, known[1] + int(np.count_nonzero(block == code))
+    return known
 
 
 def _level_of(level: Level, parts: list[_Part]) -> LevelStatistics:

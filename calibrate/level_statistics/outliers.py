@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from calibrate.level_statistics.levels import LevelStatistics
-from calibrate.level_statistics.pairs import CANDIDATE_SIGMAS, Candidates, PairSums
+from calibrate.level_statistics.pairs import Candidates, PairSums
+from calibrate.level_statistics.sums import CANDIDATE_SIGMAS
 
 #: Where the differences are cut, in standard deviations: 6e-5 of normal ones lie beyond.
 CUT_SIGMAS = 4.0
@@ -25,6 +26,8 @@ _NARROWEST = 0.5
 #: Counts that hold the slope of the law of heights to none, and its steepest change over half the cut.
 _EVEN_COUNTS = 4.0
 _STEEPEST = 4.0
+#: Share of pixels at the lowest code from which a difference is no normal one.
+_CLIPPED_SHARE = 1e-5
 #: Excess kurtosis of a difference from which the tails of its own law are taken for it: a few electrons and less.
 _LARGEST_EXCESS = 0.5
 #: Share of candidates seen again in the next pair, beyond chance, from which they are noisy pixels and no events.
@@ -47,20 +50,21 @@ def reject_outliers(levels: tuple[LevelStatistics, ...]) -> tuple[LevelStatistic
     if not any(pair.candidates is not None for level in levels for pair in level.pairs):
         return levels
     top = max(level.maximum_code for level in levels)
-    cut = _rough_camera(tuple(_with_pairs(level, tuple(_cut(p, 0.0, top) for p in level.pairs)) for level in levels))
+    first = [_with_pairs(level, tuple(_cut(pair, 0.0, level, top) for pair in level.pairs)) for level in levels]
+    cut = _rough_camera(tuple(first))
     plain = _rough_camera(levels)
     persistent = _large_differences_come_back(levels)
     out = []
     for level in levels:
         pairs = []
         for pair in level.pairs:
-            shot, variance = cut.shot_and_variance(_cut(pair, 0.0, top), level.kind == "dark")
+            shot, variance = cut.shot_and_variance(_cut(pair, 0.0, level, top), level.kind == "dark")
             excess = cut.gain**2 * shot / (2 * variance**2)
             # The cut itself would make a few electrons' law look narrow: their tails show in the plain sums.
             plain_shot, plain_variance = plain.shot_and_variance(pair, level.kind == "dark")
             plain_excess = plain.gain**2 * plain_shot / (2 * plain_variance**2)
             own_tails = max(excess, plain_excess) > _LARGEST_EXCESS or (persistent and shot < _SHOT_SHARE * variance)
-            pairs.append(replace(pair, candidates=None) if own_tails else _cut(pair, excess, top))
+            pairs.append(replace(pair, candidates=None) if own_tails else _cut(pair, excess, level, top))
         out.append(_with_pairs(level, tuple(pairs)))
     return tuple(out)
 
@@ -129,7 +133,7 @@ def _beyond(found: Candidates | None, sigmas: float) -> np.ndarray:
     return np.empty(0, dtype=np.int64) if found is None else found.index[found.sigmas > sigmas]
 
 
-def _cut(pair: PairSums, excess: float, top_dn: float) -> PairSums:
+def _cut(pair: PairSums, excess: float, level: LevelStatistics, top_dn: float) -> PairSums:
     """The pair without its differences beyond the cut, for noise of this excess kurtosis.
 
     Outliers that end at the highest code ``top_dn`` pile up there: they go whatever their height, and are not taken for
@@ -146,12 +150,29 @@ def _cut(pair: PairSums, excess: float, top_dn: float) -> PairSums:
     reach = (top_dn - (pair.mean_a_dn + pair.mean_b_dn) / 2) / sigma
     piled = _piled(found, top_dn - pair.shift_dn) if reach > CANDIDATE_SIGMAS else np.zeros(found.index.shape, bool)
     left, beyond = _normal_within(cut, excess)
+    if level.minimum_code <= 0 and level.minimum_fraction > _CLIPPED_SHARE:
+        cut, left, beyond = max(cut, _beyond_clipped_noise(level.minimum_fraction)), 1.0, 0.0
     below = reach - _NOISE_OF_A_PILE if np.any(piled) else np.inf
     unseen = _unseen(found.sigmas[~piled], cut, below, beyond * pair.n_pixels) / pair.n_pixels
     # Over heights from 0 on, such outliers and their noise leave cut of pixels and cut^3/3 of squares within the cut.
     truncation = left + unseen * (cut**2 / 3 - left)
     # A spark of height h lifts the mean of its two frames by h/2: cut^4/4 of cubes, half of them times a half.
     return pair.without((found.sigmas <= cut) & ~piled, truncation, unseen * (cut * sigma) ** 3 / 16)
+
+
+def _beyond_clipped_noise(share: float) -> float:
+    """Cut beyond all noise of pixels of which a share lies at the lowest code, standard deviations of the difference.
+
+    Clipped noise has longer tails for its variance than a normal law. Pixels of one offset b and noise s have, with
+    t = (b - clip)/s and Phi(-t) the share, the variance s^2 V(t), V that of max(X, -t) for a standard normal X, and no
+    difference beyond (5 + t) s but for one pixel in a million. Where offsets differ instead, and some pixels have no
+    noise, s is less than this takes it for.
+    """
+    t = -float(ndtri(share))
+    density, above = float(np.exp(-0.5 * t * t) / np.sqrt(2 * np.pi)), float(ndtr(t))
+    mean = density + t * above
+    variance = (1 + t * t) * above + t * density - mean**2
+    return (5 + t) / float(np.sqrt(2 * variance))
 
 
 def _unseen(sigmas: np.ndarray, cut: float, reach: float, of_the_noise: float) -> float:

@@ -1,9 +1,4 @@
-"""Exact sums over the pixels of two frames of one level.
-
-Integer codes are summed as float64 tiles small enough that every partial sum is an exact integer, and the
-partial sums are added up as Python integers: means, variances and covariances have no rounding error
-whatever the offset or the number of pixels.
-"""
+"""What two frames of one level say together: sums over their pixels, and the statistics that follow from these."""
 
 from __future__ import annotations
 
@@ -13,13 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-_TILE_PIXELS = 1 << 15  # five arrays of 256 kB: inside a core's cache; sums of products stay below 2^47, exact
-
-#: A difference beyond this many standard deviations makes a pair's pixels worth a second look.
-SUSPICIOUS_SIGMAS = 6.0
-#: From here on, in robust local standard deviations, a pixel of such a pair is kept as a candidate.
-CANDIDATE_SIGMAS = 3.5
-_BLOCK = (32, 64)
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,7 @@ class PairSums:
     rejected : int
         Pixels taken out as outliers.
     candidates : Candidates or None
-        Kept for pairs with differences beyond `SUSPICIOUS_SIGMAS`.
+        Kept for pairs with differences beyond `calibrate.level_statistics.sums.SUSPICIOUS_SIGMAS`.
     """
 
     n_pixels: int
@@ -230,109 +218,3 @@ def _scaled_difference_variance(sums: PairSums, alpha: float, beta: float) -> fl
     # (alpha - beta)^2 cov is all that is left of the shading; written so, nothing large cancels.
     noise = alpha * alpha * float(var_a - cov) + beta * beta * float(var_b - cov)
     return (noise + (alpha - beta) ** 2 * float(cov)) / (n * (n - 1))
-
-
-def pair_sums(a: NDArray[np.generic], b: NDArray[np.generic]) -> PairSums:
-    """Sums over two frames (height, width), exact for integer codes up to 16 bit."""
-    exact = np.issubdtype(a.dtype, np.integer) and np.issubdtype(b.dtype, np.integer)
-    number = int if exact else float
-    height, width = a.shape
-    rows = max(1, _TILE_PIXELS // width)
-    total = [number(0)] * 5
-    squares = fourth = signal = horizontal = vertical = row_power = largest = 0.0
-    columns = np.zeros(width)
-    ones, tall = np.ones(width), np.ones(min(rows, height))
-    last: FloatArray | None = None
-    shift = 0.0 if exact else float(np.mean(a[: min(rows, height)].astype(np.float64)))
-    row_total = 0.0
-    for top in range(0, height, rows):
-        x = a[top : top + rows].astype(np.float64)
-        y = b[top : top + rows].astype(np.float64)
-        if shift:
-            x -= shift
-            y -= shift
-        flat_x, flat_y = x.ravel(), y.ravel()
-        parts = (flat_x.sum(), flat_y.sum(), flat_x @ flat_x, flat_y @ flat_y, flat_x @ flat_y)
-        total = [sum_ + number(part) for sum_, part in zip(total, parts, strict=True)]
-        d = x - y
-        by_row = d @ ones
-        columns += tall[: d.shape[0]] @ d
-        row_power += float(by_row @ by_row)
-        row_total += float(by_row.sum())
-        d -= float(by_row.sum()) / d.size
-        flat = d.ravel()
-        square = flat * flat
-        squares += float(square.sum())
-        largest = max(largest, float(square.max()))
-        fourth += float(square @ square)
-        signal += 0.5 * (float(square @ flat_x) + float(square @ flat_y))
-        # Neighbours in the flattened tile, less the products across the ends of rows.
-        horizontal += float(flat[:-1] @ flat[1:]) - float(d[:-1, -1] @ d[1:, 0])
-        vertical += float(flat[:-width] @ flat[width:])
-        if last is not None:
-            vertical += float(last @ d[0])
-        last = d[-1].copy()
-    sum_a, sum_b, sum_aa, sum_bb, sum_ab = total
-    n = a.size
-    mean_d = row_total / n
-    return PairSums(
-        n,
-        sum_a,
-        sum_b,
-        sum_aa,
-        sum_bb,
-        sum_ab,
-        squares,
-        fourth,
-        signal,
-        horizontal,
-        vertical,
-        row_power=row_power - height * (mean_d * width) ** 2,
-        column_power=float(columns @ columns) - width * (mean_d * height) ** 2,
-        shape=(height, width),
-        shift_dn=shift,
-        candidates=find_candidates(a, b, shift) if largest > SUSPICIOUS_SIGMAS**2 * squares / n > 0 else None,
-    )
-
-
-def find_candidates(a: NDArray[np.generic], b: NDArray[np.generic], shift_dn: float) -> Candidates | None:
-    """Pixels whose difference stands out of its block of 32 x 64 by `CANDIDATE_SIGMAS`; None without any.
-
-    The scale of a block comes from its own differences, clipped at 4.5 of the scale before until that rests: shading
-    and drift widen it where they are, single pixels do not. More than 2 % of the pixels are no outliers but a scene
-    that moved; nothing is a candidate then.
-    """
-    height, width = a.shape
-    edges = np.arange(0, max(width - _BLOCK[1] // 2, 1), _BLOCK[1])
-    lengths = np.diff(np.append(edges, width))
-    centre = (float(np.sum(a, dtype=np.float64)) - float(np.sum(b, dtype=np.float64))) / a.size
-    parts: list[tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray, FloatArray]] = []
-    rest_d2 = rest_d4 = rest_d2_signal = 0.0
-    for top in range(0, height, _BLOCK[0]):
-        x = a[top : top + _BLOCK[0]].astype(np.float64) - shift_dn
-        y = b[top : top + _BLOCK[0]].astype(np.float64) - shift_dn
-        d = x - y
-        square = (d - centre) ** 2
-        variance = np.add.reduceat(square.sum(axis=0), edges) / (lengths * square.shape[0])
-        for _ in range(12):
-            inside = square <= np.repeat(20.25 * variance, lengths)
-            count = np.maximum(np.add.reduceat(inside.sum(axis=0), edges), 1)
-            before, variance = variance, np.add.reduceat((square * inside).sum(axis=0), edges) / count
-            if np.all(np.abs(variance - before) <= 1e-4 * before):
-                break
-        scale = np.repeat(np.maximum(variance, 1e-12), lengths)
-        rows, columns = np.nonzero(square > CANDIDATE_SIGMAS**2 * scale)
-        sigmas = np.sqrt(square[rows, columns] / scale[columns])
-        d -= (float(d.sum()) - float(d[rows, columns].sum())) / max(d.size - rows.size, 1)
-        centred = d[rows, columns]
-        parts.append(((rows + top) * width + columns, x[rows, columns], y[rows, columns], sigmas, centred))
-        d[rows, columns] = 0.0
-        np.multiply(d, d, out=square)
-        flat = square.ravel()
-        rest_d2 += float(flat.sum())
-        rest_d4 += float(flat @ flat)
-        rest_d2_signal += 0.5 * (float(flat @ x.ravel()) + float(flat @ y.ravel()))
-    index, code_a, code_b, sigmas, centred = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if not index.size or index.size > 0.02 * a.size:
-        return None
-    return Candidates(index, code_a, code_b, sigmas, centred, rest_d2, rest_d4, rest_d2_signal)

@@ -217,9 +217,14 @@ class NoiseModel:
             raise PhotonbitsError(error.what, where=path, legal=error.legal, remedy=error.remedy) from error
         return replace(model, path=path, sha256=sha256_of_file(path))
 
-    def save(self, path: str | Path, *, overwrite: bool = True, also: Mapping[Path, bytes] | None = None) -> None:
-        """Write the YAML, the maps as ``STEM_maps.npz`` beside it, and the files ``also``; all or nothing."""
-        write_document(self.document, Path(path), self.maps, overwrite=overwrite, also=dict(also or {}))
+    def save(
+        self, path: str | Path, *, overwrite: bool = True, also: Mapping[Path, bytes] | None = None
+    ) -> NoiseModelDocument:
+        """Write the YAML, the maps as ``STEM_maps.npz`` beside it, and the files ``also``; all or nothing.
+
+        Returns the record as written.
+        """
+        return write_document(self.document, Path(path), self.maps, overwrite=overwrite, also=dict(also or {}))
 
     # ---- numbers -----------------------------------------------------------------------------------------
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from calibrate.captures import load_captures, split_by_gain_setting
 from calibrate.captures.capture_set import CaptureSet
@@ -19,7 +22,7 @@ from calibrate.level_statistics import (
     reject_outliers,
 )
 from calibrate.noise_model import NoiseModel
-from calibrate.photon_transfer.assemble import build_document
+from calibrate.photon_transfer.assemble import build_document, files_of
 from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table, require_levels
 from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
 from calibrate.photon_transfer.knee_search import (
@@ -34,8 +37,11 @@ from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
 from calibrate.photon_transfer.read_noise_step import Step, find_step
 from calibrate.photon_transfer.rounding import rounded_moments
 from calibrate.photon_transfer.saturation import find_saturation
-from calibrate.pixel_maps import MeasuredMaps, ScalarFit, measure_maps, record_maps
 from calibrate.plumbing.errors import PhotonbitsError
+from calibrate.plumbing.hashing import sha256_meanwhile
+
+if TYPE_CHECKING:
+    from calibrate.pixel_maps import MeasuredMaps
 
 __all__ = ["fit_noise_model"]
 
@@ -77,6 +83,13 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
             legal="one gain setting a fit",
             remedy="Fit each setting from a folder or manifest of its own",
         )
+    # One thread for linear algebra: the matrices and tiles are so small that several threads wait for each other.
+    with threadpool_limits(limits=1), sha256_meanwhile(files_of(captures)) as digests:
+        return _fit(captures, maps, digests)
+
+
+def _fit(captures: CaptureSet, maps: bool, digests: Callable[[], list[str]]) -> NoiseModel:
+    """The fit of captures at one setting; ``digests`` gives those of their files, for the record."""
     levels: tuple[LevelStatistics, ...] = ()
     measured_levels = levels
     guessed: int | None = None
@@ -105,10 +118,13 @@ def fit_noise_model(captures: str | Path | CaptureSet, *, maps: bool = False, se
             choice = (None if found is None else _fit_with_knee(found, rounding, captures.root)) or choice
     data = choice.data
     saturation = find_saturation(data, choice.chosen)
-    measured = _measure_maps(captures, levels, data, choice, rounding) if maps else None
-    document = build_document(replace(captures, bit_depth=bit_depth), levels, data, choice, saturation, guessed, None)
-    if measured is None:
+    decided = replace(captures, bit_depth=bit_depth)
+    document = build_document(decided, levels, data, choice, saturation, guessed, None, digests())
+    if not maps:
         return NoiseModel.from_document(document)
+    from calibrate.pixel_maps import record_maps
+
+    measured = _measure_maps(captures, levels, data, choice, rounding)
     return NoiseModel.from_document(record_maps(document, measured), measured.with_defects())
 
 
@@ -229,6 +245,8 @@ def _measure_maps(
     u = response.inverse(data.mean_dn[used] - offset)
     plain = response.derivative(u) ** 2 * (gain * u + still) + rounding
     ratio = choice.chosen.residuals.fitted_variance[used] / np.maximum(plain, 1e-300)
+    from calibrate.pixel_maps import ScalarFit, measure_maps
+
     fit = ScalarFit(
         system_gain_dn_per_e=gain,
         offset_dn=offset,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from calibrate.photon_transfer.gauss_newton import FEWEST_LEVELS_FOR_SCATTER, Ca
 from calibrate.photon_transfer.likelihood import Nuisance, error_covariance
 from calibrate.photon_transfer.noise_correlation import measure_noise_correlation
 from calibrate.photon_transfer.saturation import Saturation, linearity_error_percent
-from calibrate.plumbing.hashing import sha256_of_files
 from calibrate.schema import (
     PARAMETERS,
     SCHEMA_NAME,
@@ -46,8 +45,12 @@ def build_document(
     saturation: Saturation | None,
     guessed_bit_depth: int | None,
     maps: Mapping[str, FloatArray] | None,
+    digests: Sequence[str],
 ) -> NoiseModelDocument:
-    """The noise-model file's content; ``captures.bit_depth`` is the one decided on."""
+    """The noise-model file's content; ``captures.bit_depth`` is the one decided on.
+
+    ``digests`` are those of `files_of`, in its order.
+    """
     fit = choice.chosen
     derived = _Derived(fit, data.light_unit)
     parameters: dict[str, Any] = dict(derived.parameters)
@@ -118,7 +121,7 @@ def build_document(
             "brighter_fatter": _brighter_fatter(choice),
             "noise_correlation": measure_noise_correlation(levels),
             "measurements": _measurements(data, choice),
-            "provenance": {"files": _files(captures), "software": f"photonbits {__version__}"},
+            "provenance": {"files": _files(captures, digests), "software": f"photonbits {__version__}"},
         }
     )
 
@@ -251,12 +254,15 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _files(captures: CaptureSet) -> list[dict[str, str]]:
-    paths = sorted(
-        {reference.path for level in captures.levels for reference in level.frames} | set(captures.input_files)
-    )
-    digests = sha256_of_files(paths)
-    return [{"path": _relative(path, captures.root), "sha256": d} for path, d in zip(paths, digests, strict=True)]
+def files_of(captures: CaptureSet) -> list[Path]:
+    """Every file that the captures were read from, once: frames in the order of the levels, then the others."""
+    frames = (reference.path for level in captures.levels for reference in level.frames)
+    return list(dict.fromkeys([*frames, *captures.input_files]))
+
+
+def _files(captures: CaptureSet, digests: Sequence[str]) -> list[dict[str, str]]:
+    pairs = sorted(zip(files_of(captures), digests, strict=True))
+    return [{"path": _relative(path, captures.root), "sha256": digest} for path, digest in pairs]
 
 
 def _relative(path: Path, root: Path) -> str:

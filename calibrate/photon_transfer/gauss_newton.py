@@ -16,6 +16,8 @@ from calibrate.photon_transfer.likelihood import (
     Nuisance,
     Residuals,
     Weights,
+    covariance_of,
+    cumulants,
     error_covariance,
     residuals,
     weights,
@@ -25,6 +27,8 @@ from calibrate.photon_transfer.likelihood import (
 FloatArray = NDArray[np.float64]
 
 _ITERATIONS = 40
+_LAST_SCATTER = 12  # iteration at which the scatter is estimated for the last time, if it has not come to rest before
+_SCATTER_DECADES = 0.01  # how closely a scatter is searched
 FEWEST_LEVELS_FOR_SCATTER = 4
 #: Read noise of 0.01 DN: less cannot be told from none through any rounding.
 LEAST_DARK_VARIANCE_DN2 = 1e-4
@@ -120,18 +124,20 @@ def fit_candidate(
     theta = start.copy()
     function = stacked_residuals(layout, data)
     fixed = None if frozen is None else layout.index(frozen)
+    settled = fixed is not None
     for iteration in range(_ITERATIONS):
         r = residuals(theta, layout, data)
         jacobian = jacobian_of(function, theta, difference_steps(theta, layout))
         if fixed is not None:
             jacobian[:, fixed] = 0.0
-        elif iteration % 3 == 0 and iteration < 13:
-            nuisance = _estimate_scatter(theta, layout, data, nuisance, shape, r, jacobian)
+        elif iteration % 3 == 0 and not settled:
+            before, nuisance = nuisance, _estimate_scatter(theta, layout, data, nuisance, shape, r, jacobian)
+            settled = iteration >= _LAST_SCATTER or (iteration > 0 and _alike(before, nuisance))
         w = weights(r, *error_covariance(theta, layout, data, nuisance, shape))
         white, columns = whiten(r, w), whiten_columns(r, w, jacobian)
         step = -solve(columns, white)
         theta = descend(step, theta, layout, data, w)
-        if (iteration > 13 or fixed is not None) and float(np.linalg.norm(columns @ step)) < 1e-4:
+        if settled and float(np.linalg.norm(columns @ step)) < 1e-4:
             break
     r = residuals(theta, layout, data)
     jacobian = jacobian_of(function, theta, difference_steps(theta, layout))
@@ -226,9 +232,10 @@ def _estimate_scatter(
     jacobian: FloatArray,
 ) -> Nuisance:
     """Light and offset scatter that maximise the restricted likelihood, one after the other, 0 allowed."""
+    model = cumulants(theta, layout, data)
 
     def objective(trial: Nuisance) -> float:
-        w = weights(r, *error_covariance(theta, layout, data, trial, shape))
+        w = weights(r, *covariance_of(model, theta, layout, data, trial, shape))
         columns = whiten_columns(r, w, jacobian)
         norm = np.linalg.norm(columns, axis=0)
         norm[norm == 0] = 1.0
@@ -245,6 +252,12 @@ def _estimate_scatter(
         top = float(np.log10(max(_offset_range(data), 1e-3)))
         nuisance = _search(objective, nuisance, "offset_dn", (top - 5.0, top))
     return nuisance
+
+
+def _alike(one: Nuisance, other: Nuisance) -> bool:
+    """Whether two scatters are the same to the precision of their search."""
+    pairs = ((one.light, other.light), (one.offset_dn, other.offset_dn))
+    return all(a == b or (a > 0 and b > 0 and abs(np.log10(a / b)) <= 2 * _SCATTER_DECADES) for a, b in pairs)
 
 
 def _offset_range(data: PhotonTransferData) -> float:
@@ -265,7 +278,10 @@ def _search(
         return replace(nuisance, **{field: 10.0**decade})
 
     found = minimize_scalar(
-        lambda decade: objective(along(float(decade))), bounds=decades, method="bounded", options={"xatol": 0.01}
+        lambda decade: objective(along(float(decade))),
+        bounds=decades,
+        method="bounded",
+        options={"xatol": _SCATTER_DECADES},
     )
     none = replace(nuisance, **{field: 0.0})
     return along(float(found.x)) if found.fun < objective(none) - 1e-9 else none

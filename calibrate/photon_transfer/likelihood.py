@@ -340,7 +340,18 @@ def error_covariance(
     ``shape_factor`` (n_levels,) is the measured kurtosis of the differences over that of the model: pixels
     with different noise make a variance less certain.
     """
-    model = cumulants(theta, layout, data)
+    return covariance_of(cumulants(theta, layout, data), theta, layout, data, nuisance, shape_factor)
+
+
+def covariance_of(
+    model: Cumulants,
+    theta: FloatArray,
+    layout: Layout,
+    data: PhotonTransferData,
+    nuisance: Nuisance,
+    shape_factor: FloatArray,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """`error_covariance` from the cumulants at ``theta``, which many scatters can share."""
     by_mean = model.variance_by_mean
     mean_variance = model.variance_of_mean / data.mean_samples
     mean_cross = model.third / data.mean_samples

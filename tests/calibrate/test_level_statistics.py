@@ -31,9 +31,17 @@ def test_sums_are_those_of_exact_integers(frames):
     d = frames[0].astype(float) - frames[1]
     assert sums.difference_variance_dn2 == pytest.approx(np.var(d, ddof=1), rel=1e-12)
     d -= d.mean()
-    assert sums.sum_d4 == pytest.approx(np.sum(d**4), rel=1e-9)
-    assert sums.neighbour_horizontal == pytest.approx(np.sum(d[:, 1:] * d[:, :-1]), rel=1e-9, abs=1e-3)
-    assert sums.neighbour_vertical == pytest.approx(np.sum(d[1:] * d[:-1]), rel=1e-9, abs=1e-3)
+    # What only weighs and warns is held in float32: 24 bits.
+    slack = 1e-6 * float(np.sum(d * d)) + 1e-9
+    assert sums.sum_d2 == pytest.approx(np.sum(d * d), rel=1e-12, abs=1e-9)
+    assert sums.sum_d4 == pytest.approx(np.sum(d**4), rel=1e-6)
+    assert sums.neighbour_horizontal == pytest.approx(np.sum(d[:, 1:] * d[:, :-1]), abs=slack)
+    assert sums.neighbour_vertical == pytest.approx(np.sum(d[1:] * d[:-1]), abs=slack)
+    signal = (frames[0].astype(float) + frames[1]) / 2
+    spread = float(np.sum(d * d * np.abs(signal - signal.mean())) + np.sum(np.abs(d) ** 3))
+    assert sums.sum_d2_signal - sums.sum_d2 * signal.mean() == pytest.approx(
+        np.sum(d * d * (signal - signal.mean())), abs=1e-6 * spread + 1e-11 * sums.sum_d2_signal + 1e-9
+    )
     assert sums.spatial_covariance_dn2 == pytest.approx(np.cov(*(f.ravel() for f in frames), bias=True)[0, 1], abs=1e-4)
 
 

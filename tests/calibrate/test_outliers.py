@@ -50,6 +50,28 @@ def test_variances_and_means_without_sparks(tmp_path, share, height):
     assert all(level.rejected_fraction < 1e-5 for level in seen["clean"][2])
 
 
+@pytest.mark.parametrize(("offset", "pattern"), [(0.0, 0.0), (3.0, 0.0), (-1.0, 0.0), (0.0, 3.0)])
+def test_noise_clipped_at_black_has_tails_of_its_own(tmp_path, offset, pattern):
+    """Noise of 1.5 DN, part of it below the lowest code: sparks go, the long tails stay."""
+    rng = np.random.default_rng(13)
+    side = 500
+    place = offset + pattern * rng.standard_normal((side, side))
+    for electrons, stem in ((0.0, "dark_0ms"), (4.0, "flat_1ms"), (1000.0, "flat_2ms")):
+        shape = (2, side, side)
+        codes = place + 0.5 * rng.poisson(electrons, shape) + 1.5 * rng.standard_normal(shape)
+        struck = rng.random(shape) < 1e-3
+        for name in ("clean", "struck"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            np.save(tmp_path / name / f"{stem}.npy", np.clip(np.floor(codes + 0.5), 0, 4095).astype(np.uint16))
+            codes[struck] += rng.uniform(0, 3000, int(struck.sum()))
+    clean = measure_levels(load_captures(tmp_path / "clean"))
+    for name in ("clean", "struck"):
+        found = reject_outliers(measure_levels(load_captures(tmp_path / name)))
+        for level, own in zip(found, clean, strict=True):
+            truth = own.pairs[0].difference_variance_dn2
+            assert level.pairs[0].difference_variance_dn2 == pytest.approx(truth, rel=1e-3)
+
+
 @pytest.mark.parametrize("law", ["even", "exponential"])
 def test_the_same_noise_with_sparks_and_without(tmp_path, law):
     """Sparks that pile up at the highest code are no share of those below it, and leave no third or fourth power."""

@@ -19,8 +19,9 @@ def run(name, *arguments):
 
 
 def test_benchmark_prints_time_memory_and_error(tmp_path):
-    done = run("benchmark_emva1288.py", "--small", "--no-reference", "--repeats", 1, "--folder", tmp_path)
+    done = run("benchmark_emva1288.py", "--small", "--no-reference", "--repeats", 1, "--times", 3, "--folder", tmp_path)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"^calibrate, 3 x frames +[0-9.]+ +[0-9]+ ", done.stdout, re.MULTILINE)
     line = next(line for line in done.stdout.splitlines() if line.startswith("calibrate fit"))
     seconds, peak, gain = (float(word) for word in line.removeprefix("calibrate fit").split()[:3])
     assert seconds > 0 and 20 < peak < 2000
