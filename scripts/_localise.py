@@ -46,7 +46,15 @@ def _places_nm(objects: FloatArray, problem: DesignProblem) -> FloatArray:
 
 @dataclass(frozen=True)
 class _ByPosterior(Decoder):
-    """Has the posterior of every place under the known optics and sensor: there is nothing to train."""
+    """Has the posterior of every place under the known optics and sensor: there is nothing to train.
+
+    Parameters
+    ----------
+    root_step : float
+        Of `PopulationLikelihood`.
+    """
+
+    root_step: float = 0.02
 
     def targets(self, seen: Simulation, setting: Setting) -> FloatArray:
         """Depth, row and column, nanometres."""
@@ -57,7 +65,7 @@ class _ByPosterior(Decoder):
         problem = setting.problem
         population = problem.objects.population(problem.system.object_shape)
         assert population is not None
-        likelihood = PopulationLikelihood(setting.design, problem)
+        likelihood = PopulationLikelihood(setting.design, problem, root_step=self.root_step)
         return _Posterior(likelihood, _places_nm(population, problem), self.estimate)
 
     def estimate(self, posterior: FloatArray, places_nm: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
 """A mask in the pupil of a fluorescence microscope, for emitters in depth: information and localisation.
 
     python scripts/study_fluorescence.py [--quick] [--folder DIR] [--json FILE] [--figures DIR] [--density]
-    python scripts/study_fluorescence.py --first-seed 10 --seeds 10 [the same options]
+    python scripts/study_fluorescence.py --first-seed 10 --seeds 10 [--root-step 0.005] [--accuracy-figure FILE] [...]
 
 One emitter in each frame of 10 x 10 pixels, anywhere in a depth of 1.6 um and within half a pixel of the middle (frames
 are cut round the brightest one). A clear pupil shows an emitter above focus as it shows one below. Designs are Zernike
@@ -14,7 +14,7 @@ density models would have said.
 
 Seeds are fixed: designed and random 0 to 9 at 300 and 1000 photons (0 to 2 at 100), stopped early 100 to 102 (100),
 audit 1, decoders 0. `--first-seed` takes others, those of audits and decoders too; `--seeds` gives every level as
-many.
+many. `--root-step` rounds the decoders' charges otherwise (`PopulationLikelihood`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from calibrate.plumbing import figures as style
 from mi_eval.design import DesignProblem, audit_design, enumerated_information
 from mi_eval.design.audit import AuditSettings
 from mi_eval.design.optimise import OptimiserSettings
-from mi_eval.downstream import EvaluationSettings
+from mi_eval.downstream import EvaluationSettings, rank_designs
 from mi_eval.objects import make_prior
 from mi_eval.systems import PhaseMask, SystemDesign
 from mi_eval.torch_extra import torch
@@ -96,7 +96,7 @@ def masks_in_use(problem: DesignProblem) -> dict[str, SystemDesign]:
 Made = tuple[Study, Sequence[Downstream]]
 
 
-def full(first_seed: int = 0, seeds: int | None = None) -> Made:
+def full(first_seed: int = 0, seeds: int | None = None, root_step: float = 0.02) -> Made:
     """The study as reported; from another first seed with other designs and frames, as many at every level if given."""
     study = Study(
         name="fluorescence",
@@ -115,17 +115,17 @@ def full(first_seed: int = 0, seeds: int | None = None) -> Made:
     study = replace(study, plan=plan, fewer=fewer)
     if seeds is not None:
         study = replace(study, plan=replace(plan, seeds=seeds), thorough=len(PHOTONS))
-    return study, decoders(1701, first_seed)
+    return study, decoders(1701, first_seed, root_step)
 
 
-def decoders(frames: int, seed: int) -> tuple[Downstream, Downstream]:
+def decoders(frames: int, seed: int, root_step: float) -> tuple[Downstream, Downstream]:
     """What decodes the frames of every design, and what it is judged by."""
     settings = EvaluationSettings(8, 8, frames, (seed,))
-    mean = Downstream(PosteriorMean(), settings, ("error_nm", "lateral_error_nm"))
-    return mean, Downstream(LikeliestPlace(), settings, ("accuracy",))
+    mean = Downstream(PosteriorMean(root_step), settings, ("error_nm", "lateral_error_nm"))
+    return mean, Downstream(LikeliestPlace(root_step), settings, ("accuracy",))
 
 
-def quick(first_seed: int = 0, seeds: int | None = None) -> Made:
+def quick(first_seed: int = 0, seeds: int | None = None, root_step: float = 0.02) -> Made:
     """One level, one seed if not told otherwise, few depths and frames."""
     study, _ = full(first_seed, seeds)
     small = replace(
@@ -137,7 +137,7 @@ def quick(first_seed: int = 0, seeds: int | None = None) -> Made:
         audit=replace(study.audit, frames=400),
         plan=Plan(seeds=seeds or 1, stopped=(), first=first_seed),
     )
-    return small, decoders(400, first_seed)
+    return small, decoders(400, first_seed, root_step)
 
 
 def spreads_figure(designs: Sequence[StudiedDesign]) -> Figure:
@@ -235,16 +235,20 @@ def parted_lines(level: Level) -> list[str]:
 
 
 def named_lines(levels: Sequence[Level]) -> list[str]:
-    """Whether places are named rightly as often as their posterior says, over all designs of a level together."""
+    """Whether places are named rightly as often as their posterior says, and the ranking by the share that is right."""
     out = []
     for level in levels:
-        runs = [design.seeds[0].per_frame for found in level.evaluations[1:2] for design in found.designs]
+        found = level.evaluations[1]
+        runs = [design.seeds[0].per_frame for design in found.designs]
         claimed, right = (np.mean([run[m.name] for run in runs], axis=0) for m in (ACCURACY, NAMED))
         # Designs share objects and seeds, frames do not.
         error = float(np.std(right - claimed, ddof=1) / np.sqrt(claimed.size))
+        by_share = rank_designs(dict(zip(found.names, level.rankings[0].information, strict=True)), found, NAMED.name)
         out.append(
             f"{level.light:g} photons, all designs: accuracy {claimed.mean():.5f}, named rightly {right.mean():.5f}, "
-            f"difference {right.mean() - claimed.mean():+.5f} +- {error:.5f}"
+            f"difference {right.mean() - claimed.mean():+.5f} +- {error:.5f}; by the share named rightly "
+            f"{by_share.significant.alike} of {by_share.significant.pairs} pairs alike, "
+            f"{by_share.significant_in_both.alike} of {by_share.significant_in_both.pairs} where both differ"
         )
     return out
 
@@ -290,8 +294,10 @@ def run(arguments: Sequence[str]) -> list[Level]:
     own.add_argument("--density", action="store_true")
     own.add_argument("--first-seed", type=int, default=0)
     own.add_argument("--seeds", type=int)
+    own.add_argument("--root-step", type=float, default=0.02)
+    own.add_argument("--accuracy-figure", type=Path)
     mine, rest = own.parse_known_args(arguments)
-    made = [partial(make, mine.first_seed, mine.seeds) for make in (full, quick)]
+    made = [partial(make, mine.first_seed, mine.seeds, mine.root_step) for make in (full, quick)]
     levels = main(made[0], made[1], __doc__.splitlines()[0], rest)
     study = made["--quick" in rest]()[0]
     for level in levels:
@@ -303,8 +309,9 @@ def run(arguments: Sequence[str]) -> list[Level]:
     if "--figures" in rest:
         folder = Path(rest[rest.index("--figures") + 1])
         style.save_png(spreads_figure(levels[0].designs), folder / "fluorescence_spreads.png")
+    if mine.accuracy_figure:
         places = round(2 ** levels[0].audits[0]["entropy_bits"])
-        style.save_png(accuracy_figure(levels[0], places), folder / "fluorescence_accuracy.png")
+        style.save_png(accuracy_figure(levels[0], places), mine.accuracy_figure)
     return levels
 
 

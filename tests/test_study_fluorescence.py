@@ -21,7 +21,8 @@ def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_the_quick_study(study: ModuleType, tmp_path: Path) -> None:
     arguments = ["--quick", "--folder", str(tmp_path / "kept"), "--json", str(tmp_path / "a.json")]
-    levels = study.run([*arguments, "--figures", str(tmp_path / "figures")])
+    figures = ["--figures", str(tmp_path / "figures"), "--accuracy-figure", str(tmp_path / "accuracy.png")]
+    levels = study.run([*arguments, *figures])
     assert levels[0].designs[-1].label == "designed 0"
     found = json.loads((tmp_path / "a.json").read_text())["levels"][0]
     bits = {entry["label"]: entry["bits_per_frame"] for entry in found["audits"]}
@@ -30,7 +31,8 @@ def test_the_quick_study(study: ModuleType, tmp_path: Path) -> None:
     assert max(bits.values()) < found["audits"][0]["entropy_bits"]
     error = {entry["name"]: entry["result"]["value"] for entry in found["rankings"][0]["designs"]}
     assert error["designed 0"] < 0.3 * error["conventional"]
-    assert len(list((tmp_path / "figures").glob("fluorescence_*.png"))) == 7
+    assert len(list((tmp_path / "figures").glob("fluorescence_*.png"))) == 6
+    assert (tmp_path / "accuracy.png").stat().st_size > 10_000
     named = levels[0].evaluations[1].outcomes("named_rightly")
     for name, accuracy in levels[0].evaluations[1].outcomes("accuracy").items():
         assert accuracy.value == pytest.approx(named[name].value, abs=4 * named[name].std), name

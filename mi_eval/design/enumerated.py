@@ -65,6 +65,9 @@ class PopulationLikelihood:
     design : SystemDesign
     problem : DesignProblem
         With objects that list their population, and a sensor that gives integer codes.
+    root_step : float
+        Charges are rounded in steps of this of their roots. Frames of charges that are not rounded make the posterior
+        surer than it should be, in proportion to its square.
 
     Raises
     ------
@@ -72,7 +75,7 @@ class PopulationLikelihood:
         If the objects are not finite in number, or the sensor gives real values.
     """
 
-    def __init__(self, design: SystemDesign, problem: DesignProblem) -> None:
+    def __init__(self, design: SystemDesign, problem: DesignProblem, *, root_step: float = _ROOT_STEP) -> None:
         listed = problem.objects.population(design.system.object_shape)
         if listed is None:
             raise PhotonbitsError(
@@ -90,9 +93,9 @@ class PopulationLikelihood:
                 parts.append(problem.channel.charge_e(light, problem.exposure_s).numpy())
         charge = np.concatenate(parts).reshape(len(listed), -1)
         # (pixels, objects): the numbers of the nodes that the charges are rounded to.
-        steps = np.rint(np.sqrt(charge.T) / _ROOT_STEP).astype(np.int64)
+        steps = np.rint(np.sqrt(charge.T) / root_step).astype(np.int64)
         self._lowest = int(steps.min())
-        self._nodes_e = (_ROOT_STEP * np.arange(self._lowest, int(steps.max()) + 1)) ** 2
+        self._nodes_e = (root_step * np.arange(self._lowest, int(steps.max()) + 1)) ** 2
         self._steps = np.ascontiguousarray(steps - self._lowest)
 
     @property

@@ -134,3 +134,17 @@ def test_what_has_no_finite_population_is_refused():
         enumerated_information(design, beads)
     with pytest.raises(PhotonbitsError, match="background"):
         make_prior("emitter", {"background": 0.7})
+
+
+def test_finer_rounding_comes_closer_to_the_likelihood_of_the_charges_themselves():
+    problem = microscope(400.0)
+    design = with_mask(problem, z5=0.1)
+    exact_e = PopulationLikelihood(design, problem, root_step=1e-4).charge_e(np.arange(4))
+    frames = problem.noise_model.sample(exact_e, np.random.default_rng(2))
+    wanted = problem.noise_model.log_pmf(frames[:, None].astype(np.float64), exact_e[None]).sum(axis=2)
+    errors = []
+    for step in (0.02, 0.005):
+        likelihood = PopulationLikelihood(design, problem, root_step=step)
+        assert np.max(np.abs(np.sqrt(likelihood.charge_e(np.arange(4))) - np.sqrt(exact_e))) <= 0.51 * step
+        errors.append(np.std(likelihood.log_likelihood(frames)[:, :4] - wanted))
+    assert errors[1] < 0.5 * errors[0]
