@@ -142,7 +142,11 @@ class FitEntry(_Strict):
 
 
 class MeasurementEntry(_Strict):
-    """One level of the photon-transfer data, as measured and as fitted."""
+    """One level of the photon-transfer data, as measured and as fitted.
+
+    ``row_noise_dn2`` and ``column_noise_dn2`` are the temporal variance that a row's or column's pixels share beyond
+    what independent pixels give; signed, None for tables.
+    """
 
     kind: Literal["bright", "dark"]
     exposure_s: Finite | None
@@ -157,13 +161,16 @@ class MeasurementEntry(_Strict):
     used: bool
     fitted_mean_dn: Finite | None
     fitted_variance_dn2: Finite | None
+    row_noise_dn2: Finite | None = None
+    column_noise_dn2: Finite | None = None
 
 
 class BrighterFatterEntry(_Strict):
     """Shifts a_ij of pixel borders (Astier et al. 2019), a quadrant: rows over vertical lags, columns over horizontal.
 
     [0][0] comes from the variances; ``a00_from_neighbours_per_e`` is what all others ask for where charge is conserved.
-    ``noise_dn2`` is the covariance without light.
+    ``noise_dn2`` is the covariance without light. ``b_per_e`` is how the shifts change with the charge already there,
+    one number for all lags, where the chosen model has it.
     """
 
     a_per_e: tuple[tuple[Finite, ...], ...]
@@ -171,6 +178,8 @@ class BrighterFatterEntry(_Strict):
     noise_dn2: tuple[tuple[Finite, ...], ...]
     a00_from_neighbours_per_e: Finite
     a00_from_neighbours_std_per_e: NonNegative
+    b_per_e: Finite | None = None
+    b_std_per_e: NonNegative | None = None
 
     @model_validator(mode="after")
     def _square(self) -> BrighterFatterEntry:

@@ -15,8 +15,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import tifffile
 
-from calibrate import NoiseModel, fit_noise_model, simulate_captures
+from calibrate import NoiseModel, fit_noise_model, load_captures, simulate_captures
 from calibrate.plumbing.progress import set_quiet
 
 NAMES = ("system_gain_dn_per_e", "read_noise_e", "offset_dn", "dark_current_e_per_s", "saturation_e")
@@ -38,12 +39,26 @@ CAMERAS: dict[str, tuple[dict, dict]] = {
     "three levels, bad lamp": ({}, {"levels": 4, "light_scatter_percent": 1.0}),
     "one dark level": ({}, {"dark_levels": 1, "darks_per_level": 16, "light_scatter_percent": 0.1}),
     "many frames": ({}, {"frames_per_level": 8, "light_scatter_percent": 0.1}),
+    "noise scatters 5 %": ({}, {"noise_scatter_percent": 5.0}),
 }
+
+
+def scatter_noise(folder: Path, percent: float, seed: int) -> None:
+    """Stretch the noise of each flat level about the level's mean by a random factor, which no noise model explains."""
+    rng = np.random.default_rng((seed, 1))
+    for level in load_captures(folder).bright_levels():
+        factor = float(np.exp(percent / 100 * rng.standard_normal()))
+        frames = [tifffile.imread(reference.path).astype(np.float64) for reference in level.frames]
+        mean = float(np.mean(frames))
+        for reference, frame in zip(level.frames, frames, strict=True):
+            codes = np.clip(np.rint(mean + factor * (frame - mean)), 0, 2**12 - 1).astype(np.uint16)
+            tifffile.imwrite(reference.path, codes, photometric="minisblack")
 
 
 def study(name: str, seeds: int, side: int) -> None:
     """Fit one camera ``seeds`` times and print its line for every parameter."""
-    changes, settings = CAMERAS[name]
+    changes, settings = CAMERAS[name][0], dict(CAMERAS[name][1])
+    noise_scatter_percent = settings.pop("noise_scatter_percent", 0.0)
     given = {"system_gain_dn_per_e": 0.5, "read_noise_e": 3.0, "offset_dn": 100.0, "bit_depth": 12}
     sensor = NoiseModel.from_parameters(**{**given, "dark_current_e_per_s": 5.0, **changes})
     true = {entry: sensor.parameter(entry).value for entry in NAMES if sensor.parameter(entry) is not None}
@@ -59,6 +74,8 @@ def study(name: str, seeds: int, side: int) -> None:
             folder = simulate_captures(
                 sensor, Path(place) / "captures", shape=(side, side), seed=seed, overwrite=True, **settings
             )
+            if noise_scatter_percent:
+                scatter_noise(folder, noise_scatter_percent, seed)
             model = fit_noise_model(folder)
             chosen[model.document.fit.model] += 1
             flags.update(entry.code for entry in model.document.fit.flags)

@@ -13,7 +13,7 @@ from calibrate import __version__
 from calibrate.captures.capture_set import CaptureSet
 from calibrate.flags import FLAGS, flag
 from calibrate.level_statistics import LevelStatistics
-from calibrate.photon_transfer.data import PhotonTransferData
+from calibrate.photon_transfer.data import PhotonTransferData, in_order_of_fit
 from calibrate.photon_transfer.fit import Choice
 from calibrate.photon_transfer.flags import raise_flags
 from calibrate.photon_transfer.gauss_newton import FEWEST_LEVELS_FOR_SCATTER, Candidate
@@ -120,7 +120,7 @@ def build_document(
             ),
             "brighter_fatter": _brighter_fatter(choice),
             "noise_correlation": measure_noise_correlation(levels),
-            "measurements": _measurements(data, choice),
+            "measurements": _measurements(data, choice, levels),
             "provenance": {"files": _files(captures, digests), "software": f"photonbits {__version__}"},
         }
     )
@@ -189,6 +189,8 @@ def _brighter_fatter(choice: Choice) -> BrighterFatterEntry | None:
         return None
     own, std = float(fit.theta[position]), float(np.sqrt(max(fit.covariance[position, position], 0.0)))
     measured = shifts.with_own(own, std)
+    evolution = fit.layout.index("b")
+    b_std = None if evolution is None else float(np.sqrt(max(fit.covariance[evolution, evolution], 0.0)))
 
     def rows(matrix: FloatArray) -> tuple[tuple[float, ...], ...]:
         return tuple(tuple(float(value) for value in row) for row in matrix)
@@ -199,6 +201,8 @@ def _brighter_fatter(choice: Choice) -> BrighterFatterEntry | None:
         noise_dn2=rows(measured.noise_dn2),
         a00_from_neighbours_per_e=float(shifts.a_per_e[0, 0]),
         a00_from_neighbours_std_per_e=float(shifts.a_std_per_e[0, 0]),
+        b_per_e=None if evolution is None else float(fit.theta[evolution]),
+        b_std_per_e=b_std,
     )
 
 
@@ -218,8 +222,11 @@ def _map_averages(maps: Mapping[str, FloatArray], parameters: Mapping[str, Any])
     return out
 
 
-def _measurements(data: PhotonTransferData, choice: Choice) -> tuple[MeasurementEntry, ...]:
+def _measurements(
+    data: PhotonTransferData, choice: Choice, levels: tuple[LevelStatistics, ...]
+) -> tuple[MeasurementEntry, ...]:
     fit = choice.chosen
+    lines = _line_noise(levels)
     plain = Nuisance()
     var_m, _, _ = error_covariance(fit.theta, fit.layout, data, plain, choice.shape_factor)
     out = []
@@ -245,9 +252,23 @@ def _measurements(data: PhotonTransferData, choice: Choice) -> tuple[Measurement
                 used=usable,
                 fitted_mean_dn=float(fit.residuals.fitted_mean[i]) if predicted and usable else None,
                 fitted_variance_dn2=float(fit.residuals.fitted_variance[i]) if usable else None,
+                row_noise_dn2=lines[i][0] if lines else None,
+                column_noise_dn2=lines[i][1] if lines else None,
             )
         )
     return tuple(out)
+
+
+def _line_noise(levels: tuple[LevelStatistics, ...]) -> list[tuple[float | None, float | None]]:
+    """Row and column noise of every level, mean over its pairs, in the order of the fit's data."""
+    out: list[tuple[float | None, float | None]] = []
+    for level in in_order_of_fit(levels):
+        if level.pairs and min(level.pairs[0].shape) > 1:
+            rows = float(np.mean([pair.row_noise_dn2 for pair in level.pairs]))
+            out.append((rows, float(np.mean([pair.column_noise_dn2 for pair in level.pairs]))))
+        else:
+            out.append((None, None))
+    return out
 
 
 def _number(value: float) -> float | None:

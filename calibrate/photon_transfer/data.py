@@ -117,6 +117,12 @@ class PhotonTransferData:
         return bool(exposures.size and np.all(np.isfinite(exposures)) and np.ptp(exposures) > 0)
 
 
+def in_order_of_fit(levels: tuple[LevelStatistics, ...]) -> list[LevelStatistics]:
+    """Brights by their means, then darks by their exposures: the rows of `PhotonTransferData`."""
+    brights = sorted((level for level in levels if level.kind == "bright"), key=lambda level: level.mean_dn)
+    return [*brights, *sorted((x for x in levels if x.kind == "dark"), key=lambda level: level.exposure_s or 0.0)]
+
+
 def from_levels(
     captures: CaptureSet,
     levels: tuple[LevelStatistics, ...],
@@ -136,8 +142,9 @@ def from_levels(
         If there are no darks, no brights, fewer than two levels with two frames, or all are saturated.
     """
     where = captures.root
-    brights = sorted((level for level in levels if level.kind == "bright"), key=lambda level: level.mean_dn)
-    darks = sorted((level for level in levels if level.kind == "dark"), key=lambda level: level.exposure_s or 0.0)
+    ordered = in_order_of_fit(levels)
+    brights = [level for level in ordered if level.kind == "bright"]
+    darks = [level for level in ordered if level.kind == "dark"]
     if not brights:
         raise PhotonbitsError(
             "no bright frames", where=where, remedy="Add flats at several light levels, two or more frames each"
@@ -157,7 +164,6 @@ def from_levels(
                 legal="two frames a level, same light",
                 remedy="Noise is measured from the difference of two frames",
             )
-    ordered = [*brights, *darks]
     fewest = min(level.n_pixels for level in ordered)
     if fewest < 2:
         raise PhotonbitsError(

@@ -48,6 +48,7 @@ from calibrate.photon_transfer.likelihood import (
     whiten,
 )
 from calibrate.photon_transfer.read_noise_step import Step
+from calibrate.photon_transfer.sandwich import at_least_as_wide, sandwich_covariance
 from calibrate.photon_transfer.starts import dark_mean, initial_theta, plain_layout
 from calibrate.photon_transfer.third_moments import ThirdMoments, read_third_moments
 
@@ -144,8 +145,12 @@ def fit_photon_transfer(
         final = with_profiled_knee(final, data, shape)
     if rounding_dn2 > 0:
         final = with_profiled_dark_noise(final, data, shape)
-    if data.known_errors and misfit > 1.0 + 4.0 * np.sqrt(2.0 / max(final.dof, 1)):
+    misfits = data.known_errors and misfit > 1.0 + 4.0 * np.sqrt(2.0 / max(final.dof, 1))
+    if misfits:
         final = replace(final, covariance=final.covariance * misfit)
+    if misfits or (data.known_errors and excess > 1.0):
+        own = sandwich_covariance(final, data, shape)
+        final = replace(final, covariance=at_least_as_wide(final.covariance, own))
     if data.gain_pattern > 0:
         # K carries the error of the gain's pattern, and the read noise in electrons with it through K.
         covariance = final.covariance.copy()

@@ -149,7 +149,7 @@ def fit_candidate(
         name,
         layout,
         theta,
-        _covariance(columns),
+        solve_normal(columns),
         nuisance,
         float(white @ white),
         white.size - theta.size,
@@ -159,7 +159,8 @@ def fit_candidate(
     )
 
 
-def _covariance(columns: FloatArray) -> FloatArray:
+def solve_normal(columns: FloatArray) -> FloatArray:
+    """Inverse of X^T X, columns scaled to length 1 first."""
     norm = np.linalg.norm(columns, axis=0)
     norm[norm == 0] = 1.0
     return np.asarray(np.linalg.pinv((columns / norm).T @ (columns / norm)) / np.outer(norm, norm))
@@ -180,7 +181,7 @@ def widened_for_scatter(fit: Candidate, data: PhotonTransferData, shape: FloatAr
 
     def variances(nuisance: Nuisance) -> FloatArray:
         w = weights(fit.residuals, *error_covariance(fit.theta, fit.layout, data, nuisance, shape))
-        return np.diag(_covariance(whiten_columns(fit.residuals, w, jacobian)))
+        return np.diag(solve_normal(whiten_columns(fit.residuals, w, jacobian)))
 
     loss = np.zeros(fit.theta.size)  # one over the degrees of freedom
     for field, dof in freedom.items():

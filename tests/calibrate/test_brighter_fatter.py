@@ -398,12 +398,15 @@ def test_charge_collected_electron_by_electron(tmp_path):
 @pytest.mark.parametrize("b", [0.0, -1.5e-6])
 def test_the_gain_is_unbiased_and_its_error_covers(tmp_path, b):
     """Whether or not the shifts change with the charge."""
-    pulls, gains = [], []
+    pulls, gains, changes = [], [], []
     for seed in range(10):
         model = fit_noise_model(shoot(tmp_path / "c", shifts(), b=b, shape=(128, 128), seed=100 + seed))
         assert model.document.fit.model == "brighter_fatter"
         pulls.append(pull(model, "system_gain_dn_per_e", GAIN))
         gains.append(model.parameter("system_gain_dn_per_e").value)
+        entry = model.document.brighter_fatter
+        changes.append((entry.b_per_e - b) / entry.b_std_per_e)
+    assert abs(np.mean(changes)) < 4 / np.sqrt(len(changes)) and np.max(np.abs(changes)) < 4
     assert abs(np.mean(pulls)) < 4 / np.sqrt(len(pulls))
     assert np.sqrt(np.mean(np.square(pulls))) < 1.8
     assert np.std(gains) < 0.02 * GAIN

@@ -47,6 +47,11 @@ def test_line_noise_is_found_and_kept(tmp_path: Path) -> None:
         assert 0 < entry.std < 0.15
         # The tail of the neighbours' covariance counts into the rows' mean: 2 c / width.
         assert abs(entry.value - truth) < 4 * entry.std + 0.01
+    # Every level has its own, brights too: a lamp or a supply that shakes shows there first.
+    assert model.document.measurements is not None
+    flats = [level for level in model.document.measurements if level.kind == "bright"]
+    assert np.mean([level.row_noise_dn2 for level in flats]) == pytest.approx(0.81, abs=0.3)
+    assert np.mean([level.column_noise_dn2 for level in flats]) == pytest.approx(0.25, abs=0.2)
     model.save(tmp_path / "sensor.yaml")
     assert NoiseModel.load(tmp_path / "sensor.yaml").document.noise_correlation == found
 
