@@ -92,7 +92,8 @@ _FLAGS = (
     ),
     Flag(
         "left_aligned",
-        "All codes are multiples of {step}: {bits}-bit data left-aligned in a larger word. Divide by {step} first.",
+        "All codes are multiples of {step}: {bits}-bit data left-aligned in a larger word. Fit again with "
+        "--shift-bits, which divides by {step}.",
     ),
     Flag(
         "drift",

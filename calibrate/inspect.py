@@ -26,7 +26,8 @@ def inspect_captures(path: str | Path) -> dict[str, Any]:
         ``frames`` (their number), ``levels`` ({kind, exposure_s, photons_per_pixel, n_frames}), ``shape``
         ([height, width] or None), ``bit_depth``, ``ignored`` ({path, reason}); also ``source``, ``notes``,
         ``sensor``, ``points`` (lines of a table) and ``bit_depth_source``: ``"manifest"``, ``"descriptor"``,
-        ``"files"``, ``"largest code seen"`` (a suggestion: the smallest usual depth that holds it) or None.
+        ``"files"``, ``"largest code seen"`` (a suggestion: the smallest usual depth that holds it) or None; and
+        ``shift_bits``, the empty low bits that are taken off every code.
 
     Raises
     ------
@@ -47,6 +48,7 @@ def describe_captures(captures: CaptureSet) -> dict[str, Any]:
         "shape": None if captures.shape is None else list(captures.shape),
         "bit_depth": bit_depth,
         "bit_depth_source": bit_depth_source,
+        "shift_bits": captures.shift_bits,
         "ignored": [{"path": item.path, "reason": item.reason} for item in captures.ignored],
         "source": captures.source,
         "notes": [*captures.notes, *code_notes],
@@ -90,7 +92,8 @@ def _bit_depth(captures: CaptureSet) -> tuple[int | None, str | None, list[str]]
     if empty_bits >= 2 and container == 16:
         notes.append(
             f"left-aligned codes: all codes read are multiples of {2**empty_bits}, so the lowest "
-            f"{empty_bits} of {container} bits are empty ({container - empty_bits} significant bits)"
+            f"{empty_bits} of {container} bits are empty ({container - empty_bits} significant bits): --shift-bits "
+            f"{empty_bits}, or shift_bits under `sensor` in a manifest, takes them off"
         )
     if smallest < 0:
         notes.append(f"codes are signed, the smallest one read is {smallest}")

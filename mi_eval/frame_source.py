@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from calibrate import PhotonbitsError
 from calibrate.captures import FrameReference, SceneFile, describe_scene, load_scenes
 from calibrate.captures.names import natural_key
-from calibrate.frames import iterate_frames, list_readers, reader_by_suffix
+from calibrate.frames import iterate_frames, list_readers, reader_by_suffix, shift_right
 
 #: First row, row after the last, first column, column after the last.
 Region = tuple[int, int, int, int]
@@ -96,23 +96,7 @@ class FrameSource:
             frame = frame[self.crop[0] : self.crop[1], self.crop[2] : self.crop[3]]
         if self.index is not None and frame.ndim == 2:
             frame = np.ascontiguousarray(frame[self.index])
-        if self.shift_bits:
-            if not np.issubdtype(frame.dtype, np.integer):
-                raise PhotonbitsError(
-                    f"frames of type {frame.dtype} cannot be shifted by {self.shift_bits} bits",
-                    where=self.names[number],
-                    legal="integer codes",
-                )
-            lost = int(np.bitwise_or.reduce(frame, axis=None)) & (2**self.shift_bits - 1)
-            if lost:
-                raise PhotonbitsError(
-                    f"the lowest {self.shift_bits} bits of the codes are not empty",
-                    where=self.names[number],
-                    legal="codes that are multiples of " + str(2**self.shift_bits),
-                    remedy="Shift by fewer bits, or not at all",
-                )
-            frame = frame >> self.shift_bits
-        return frame
+        return shift_right(frame, self.shift_bits, self.names[number]) if self.shift_bits else frame
 
 
 def frames_from_array(frames: NDArray[Any]) -> FrameSource:

@@ -220,7 +220,7 @@ def _refuse_left_aligned(frames: Sequence[NDArray[Any]], source: FrameSource, mo
             "the noise model was fitted to left-aligned codes (its flag left_aligned), whose rounding it does not know",
             where=model.path,
             legal="a model of codes without empty low bits",
-            remedy="Shift the captures right, fit again, and score with --shift-bits",
+            remedy="Fit again with --shift-bits, and score with it",
         )
     bits = 0
     for frame in frames:

@@ -49,6 +49,7 @@ class Stated:
     bit_depth: int | None = None
     shape: tuple[int, int] | None = None
     sensor: dict[str, object] | None = None
+    shift_bits: int = 0
 
 
 class Notes:
@@ -85,6 +86,11 @@ def describe_entry(entry: Entry) -> Entry:
     return replace(entry, info=info)
 
 
+def shifted(entry: Entry, bits: int) -> Entry:
+    """Return the entry with ``bits`` empty low bits to be taken off its codes."""
+    return replace(entry, reference=replace(entry.reference, shift_bits=bits)) if bits else entry
+
+
 def info_of(entry: Entry) -> FrameInfo:
     """Return the description of an entry that `describe_entry` has seen."""
     if entry.info is None:
@@ -111,7 +117,7 @@ def assemble(
         A file cannot be opened or appears twice; shapes, pixel types or bit depths are mixed; what is stated
         contradicts the files.
     """
-    described = [describe_entry(entry) for entry in entries]
+    described = [shifted(describe_entry(entry), stated.shift_bits) for entry in entries]
     shape = _common_shape(described, stated)
     _common_dtype(described)
     sensor = _common_sensor(described, dict(stated.sensor or {}))
@@ -135,6 +141,7 @@ def assemble(
         notes=tuple(dict.fromkeys((*kept_notes, *notes.texts()))),
         bit_depth_source=bit_depth_source,
         gain_scale="iso" if any(entry.gain_scale == "iso" for entry in described) else "gain",
+        shift_bits=stated.shift_bits,
     )
 
 
@@ -205,7 +212,7 @@ def _bit_depth(
         if largest >= 2**hint:
             notes.add(
                 f"the files state {hint} significant bits but hold codes up to {largest}: left-aligned or "
-                "scaled codes; bit_depth is left open",
+                "scaled codes (--shift-bits takes empty low bits off); bit_depth is left open",
                 "",
             )
             return None, None

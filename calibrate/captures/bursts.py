@@ -12,12 +12,12 @@ from calibrate.plumbing.errors import PhotonbitsError
 _MANIFESTS = ("manifest.yaml", "manifest.yml", "manifest.csv")
 
 
-def load_bursts(path: str | Path) -> CaptureSet:
+def load_bursts(path: str | Path, *, shift_bits: int | None = None) -> CaptureSet:
     """Captures whose bright levels are bursts: frames of one scene.
 
     In a folder every image that is not dark belongs to a burst: frames in one folder with one name up to a running
     number, or the pages of a stack. In a manifest entries of kind ``scene`` and ``flat`` are bursts, told apart by
-    ``level``, else in the same way. Flats are still scenes, too.
+    ``level``, else in the same way. Flats are still scenes, too. ``shift_bits`` as for `calibrate.load_captures`.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def load_bursts(path: str | Path) -> CaptureSet:
     """
     path = Path(path)
     if path.suffix.lower() in (".yaml", ".yml", ".csv") and path.is_file():
-        return load_manifest(path, scenes=True)
+        return load_manifest(path, scenes=True, shift_bits=shift_bits)
     if not path.is_dir():
         raise PhotonbitsError(
             "no such folder or manifest",
@@ -35,4 +35,6 @@ def load_bursts(path: str | Path) -> CaptureSet:
             remedy="Check the path",
         )
     manifests = [path / name for name in _MANIFESTS if (path / name).is_file()]
-    return load_manifest(manifests[0], scenes=True) if len(manifests) == 1 else load_folder(path, scenes=True)
+    if len(manifests) == 1:
+        return load_manifest(manifests[0], scenes=True, shift_bits=shift_bits)
+    return load_folder(path, scenes=True, shift_bits=shift_bits or 0)

@@ -27,6 +27,8 @@ class FrameReference:
         Array name in an ``.npz`` file.
     section : Section or None
         The rows and columns that are meant, of one colour filter or tap; None for the whole frame.
+    shift_bits : int
+        Empty low bits of left-aligned codes, taken off when the frame is read.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class FrameReference:
     offset_bytes: int = 0
     key: str | None = None
     section: Section | None = None
+    shift_bits: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class CaptureSet:
         Where ``bit_depth`` comes from: ``"manifest"``, ``"descriptor"`` or ``"files"``.
     gain_scale : str
         What gain settings are called: ``"iso"`` where names or headers give photographers' sensitivities.
+    shift_bits : int
+        Empty low bits that are taken off every code; ``bit_depth`` counts what is left.
     """
 
     root: Path
@@ -124,6 +129,7 @@ class CaptureSet:
     notes: tuple[str, ...] = ()
     bit_depth_source: str | None = field(default=None, compare=False)
     gain_scale: str = field(default="gain", compare=False)
+    shift_bits: int = 0
 
     def bright_levels(self) -> tuple[Level, ...]:
         """Bright levels, by rising light."""

@@ -8,6 +8,7 @@ is another measurement, even where it has the exposure of a two-frame temporal o
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -98,7 +99,7 @@ class _Descriptor:
         )
 
 
-def load_descriptor(path: Path, text: str | None = None) -> CaptureSet:
+def load_descriptor(path: Path, text: str | None = None, *, shift_bits: int = 0) -> CaptureSet:
     """Return the captures that an EMVA 1288 descriptor lists.
 
     Raises
@@ -123,7 +124,7 @@ def load_descriptor(path: Path, text: str | None = None) -> CaptureSet:
         descriptor.entries,
         root=path.parent,
         source="emva1288",
-        stated=descriptor.stated,
+        stated=replace(descriptor.stated, shift_bits=shift_bits),
         notes=Notes(),
         input_files=(path,),
     )

@@ -94,7 +94,7 @@ def _settle_kind(named: NamedKind | None, header: object, where: str, notes: Not
     return named
 
 
-def load_folder(folder: Path, *, scenes: bool = False) -> CaptureSet:
+def load_folder(folder: Path, *, scenes: bool = False, shift_bits: int = 0) -> CaptureSet:
     """Return the dark and flat frames found in `folder`; with ``scenes`` see `bursts.load_bursts`.
 
     Raises
@@ -114,7 +114,8 @@ def load_folder(folder: Path, *, scenes: bool = False) -> CaptureSet:
     if not entries:
         raise _no_frames(folder, ignored)
     note_unknown_exposures(entries, notes)
-    return assemble(entries, root=folder, source="folder", stated=Stated(), notes=notes, ignored=ignored)
+    stated = Stated(shift_bits=shift_bits)
+    return assemble(entries, root=folder, source="folder", stated=stated, notes=notes, ignored=ignored)
 
 
 def _no_frames(folder: Path, ignored: list[IgnoredFile]) -> PhotonbitsError:

@@ -10,6 +10,7 @@ from calibrate.captures.capture_set import CaptureSet
 from calibrate.captures.emva_descriptor import load_descriptor, looks_like_descriptor
 from calibrate.captures.folder import load_folder
 from calibrate.captures.manifest import load_manifest
+from calibrate.captures.manifest_fields import MOST_SHIFT_BITS
 from calibrate.captures.table import load_table
 from calibrate.captures.text import read_text
 from calibrate.frames import reader_by_suffix
@@ -19,7 +20,7 @@ _LEGAL = "a folder, a manifest (.yaml, .yml, .csv), an EMVA 1288 descriptor or a
 _MANIFESTS = ("manifest.csv", "manifest.yaml", "manifest.yml")
 
 
-def load_captures(path: str | Path) -> CaptureSet:
+def load_captures(path: str | Path, *, shift_bits: int | None = None) -> CaptureSet:
     """Return what was shot, from headers and names.
 
     Pixels are decoded only to check a header's bit depth, and to see whether four flats or more of one exposure were
@@ -31,6 +32,9 @@ def load_captures(path: str | Path) -> CaptureSet:
         A folder of frames; a manifest (YAML or CSV); an EMVA 1288 descriptor; a text table ``mean_dn
         variance_dn2 [exposure_s]``. A folder with one manifest.csv or manifest.yaml is read through it, and
         one with one EMVA descriptor and no images beside it through that.
+    shift_bits : int, optional
+        Empty low bits of left-aligned codes, 0 to 16, taken off whenever a frame is read. Default: what the manifest
+        says, else 0.
 
     Raises
     ------
@@ -38,9 +42,11 @@ def load_captures(path: str | Path) -> CaptureSet:
         The path does not exist or holds no captures; a file is damaged; frames do not belong together.
     """
     path = Path(path)
+    if shift_bits is not None and not 0 <= shift_bits <= MOST_SHIFT_BITS:
+        raise PhotonbitsError(f"shift_bits is {shift_bits}", legal=f"0 to {MOST_SHIFT_BITS}")
     try:
         if path.is_dir():
-            return _load_folder(path)
+            return _load_folder(path, shift_bits)
         exists = path.is_file()
     except OSError as error:
         raise PhotonbitsError(
@@ -57,11 +63,17 @@ def load_captures(path: str | Path) -> CaptureSet:
         )
     suffix = path.suffix.lower()
     if suffix in (".yaml", ".yml"):
-        return load_manifest(path)
+        return load_manifest(path, shift_bits=shift_bits)
     text = read_text(path)
     if suffix == ".csv" and _has_path_column(text):
-        return load_manifest(path)
-    return load_descriptor(path, text) if looks_like_descriptor(text) else load_table(path, text)
+        return load_manifest(path, shift_bits=shift_bits)
+    if looks_like_descriptor(text):
+        return load_descriptor(path, text, shift_bits=shift_bits or 0)
+    if shift_bits:
+        raise PhotonbitsError(
+            f"shift_bits is {shift_bits} for a table, which has no codes", where=path, legal="captures with frames"
+        )
+    return load_table(path, text)
 
 
 def _has_path_column(text: str) -> bool:
@@ -73,7 +85,7 @@ def _has_path_column(text: str) -> bool:
     return True
 
 
-def _load_folder(folder: Path) -> CaptureSet:
+def _load_folder(folder: Path, shift_bits: int | None) -> CaptureSet:
     manifests = [folder / name for name in _MANIFESTS if (folder / name).is_file()]
     if len(manifests) > 1:
         raise PhotonbitsError(
@@ -83,11 +95,11 @@ def _load_folder(folder: Path) -> CaptureSet:
             remedy="Name the one that is meant instead of the folder",
         )
     if manifests:
-        return _through(manifests[0], load_manifest(manifests[0]))
+        return _through(manifests[0], load_manifest(manifests[0], shift_bits=shift_bits))
     descriptor = _only_descriptor(folder)
     if descriptor is not None:
-        return _through(descriptor, load_descriptor(descriptor))
-    return load_folder(folder)
+        return _through(descriptor, load_descriptor(descriptor, shift_bits=shift_bits or 0))
+    return load_folder(folder, shift_bits=shift_bits or 0)
 
 
 def _through(file: Path, captures: CaptureSet) -> CaptureSet:

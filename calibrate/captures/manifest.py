@@ -36,6 +36,7 @@ class ManifestContent:
     rows: list[tuple[Row, str]]
     sensor: dict[str, object] = field(default_factory=dict)
     bit_depth: int | None = None
+    shift_bits: int = 0
     root: Path = Path()
     notes: tuple[str, ...] = ()
     ignored: tuple[IgnoredFile, ...] = ()
@@ -86,8 +87,8 @@ def _read_yaml(path: Path, kind_required: bool) -> ManifestContent:
         raise PhotonbitsError(
             f"sensor is {block!r}", where=path, legal=", ".join(SENSOR_KEYS), remedy="Give keys and values"
         )
-    sensor, bit_depth = parse_sensor(block, f"{path}, sensor")
-    content = ManifestContent(rows, sensor, bit_depth)
+    sensor, bit_depth, shift_bits = parse_sensor(block, f"{path}, sensor")
+    content = ManifestContent(rows, sensor, bit_depth, shift_bits)
     root = document.get("root")
     if root is not None:
         content.root = Path(str(root))
@@ -136,11 +137,11 @@ def _read_csv(path: Path, kind_required: bool) -> ManifestContent:
         rows.append((parse_row(row, where, kind_required=kind_required), where))
     if block.get("bit_depth", "").lower() in ("none", "null"):
         del block["bit_depth"]
-    sensor, bit_depth = parse_sensor(block, f"{path}, comments")
+    sensor, bit_depth, shift_bits = parse_sensor(block, f"{path}, comments")
     gain = sensor.get("gain_setting")
     if isinstance(gain, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", gain):
         sensor["gain_setting"] = float(gain) if "." in gain else int(gain)
-    return ManifestContent(rows, sensor, bit_depth)
+    return ManifestContent(rows, sensor, bit_depth, shift_bits)
 
 
 def read_manifest(path: Path, *, kind_required: bool = True) -> ManifestContent:
@@ -189,12 +190,15 @@ def name_within(path: Path, root: Path) -> PurePath:
         return PurePath(path.name)
 
 
-def load_manifest(path: Path, notes: Notes | None = None, *, scenes: bool = False) -> CaptureSet:
+def load_manifest(
+    path: Path, notes: Notes | None = None, *, scenes: bool = False, shift_bits: int | None = None
+) -> CaptureSet:
     """Return the captures that a YAML or CSV manifest lists.
 
     What an entry leaves open (exposure, gain setting, temperature, mode) is looked up in the file's header and name;
     ``exposure_s: null`` says that it is not known. Frames are grouped by kind, exposure, photons and `level`. Scenes
     are left out, or with ``scenes`` a bright level each (`bursts.load_bursts`).
+    ``shift_bits`` wins over the manifest's.
 
     Raises
     ------
@@ -234,7 +238,9 @@ def load_manifest(path: Path, notes: Notes | None = None, *, scenes: bool = Fals
         entries,
         root=root,
         source="manifest",
-        stated=Stated(content.bit_depth, None, content.sensor),
+        stated=Stated(
+            content.bit_depth, None, content.sensor, content.shift_bits if shift_bits is None else shift_bits
+        ),
         notes=notes,
         ignored=(*content.ignored, *unused),
         input_files=(path,),

@@ -27,7 +27,9 @@ ENTRY_KEYS = (
     "key",
     "comment",
 )
-SENSOR_KEYS = ("make", "model", "serial", "mode", "gain_setting", "temperature_c", "bit_depth", "cfa")
+SENSOR_KEYS = ("make", "model", "serial", "mode", "gain_setting", "temperature_c", "bit_depth", "shift_bits", "cfa")
+#: Empty low bits that codes may have.
+MOST_SHIFT_BITS = 16
 RowKind = Literal["bright", "dark", "scene"]
 _KINDS: dict[str, RowKind] = {
     "bright": "bright",
@@ -182,8 +184,8 @@ def parse_row(row: Mapping[str, Any], where: str, *, kind_required: bool = True)
     )
 
 
-def parse_sensor(block: Mapping[str, Any], where: str) -> tuple[dict[str, object], int | None]:
-    """Return (sensor description, bit depth) of a manifest's ``sensor`` block.
+def parse_sensor(block: Mapping[str, Any], where: str) -> tuple[dict[str, object], int | None, int]:
+    """Return (sensor description, bit depth, empty low bits) of a manifest's ``sensor`` block.
 
     Raises
     ------
@@ -193,11 +195,14 @@ def parse_sensor(block: Mapping[str, Any], where: str) -> tuple[dict[str, object
     check_keys(block, SENSOR_KEYS, where)
     sensor: dict[str, object] = {}
     bit_depth: int | None = None
+    shift_bits = 0
     for key, value in block.items():
         if value is None or value == "":
             continue
         if key == "bit_depth":
             bit_depth = whole_number(value, key, where, 1, 32)
+        elif key == "shift_bits":
+            shift_bits = whole_number(value, key, where, 0, MOST_SHIFT_BITS)
         elif key == "temperature_c":
             sensor[key] = _temperature(value, where)
         elif key == "cfa":
@@ -210,7 +215,7 @@ def parse_sensor(block: Mapping[str, Any], where: str) -> tuple[dict[str, object
             raise _wrong(key, value, where, "a word or a number")
         else:
             sensor[key] = value if key == "gain_setting" else str(value)
-    return sensor, bit_depth
+    return sensor, bit_depth, shift_bits
 
 
 def _temperature(value: object, where: str) -> float:

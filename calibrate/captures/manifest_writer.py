@@ -106,6 +106,8 @@ def manifest_text(captures: CaptureSet, folder: Path) -> str:
     sensor = dict(captures.sensor)
     if captures.bit_depth is not None:
         sensor["bit_depth"] = captures.bit_depth
+    if captures.shift_bits:
+        sensor["shift_bits"] = captures.shift_bits
     if sensor:
         document["sensor"] = sensor
     if captures.notes:

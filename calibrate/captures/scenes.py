@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from calibrate.captures.assemble import Entry, Notes, describe_entry, info_of
+from calibrate.captures.assemble import Entry, Notes, describe_entry, info_of, shifted
 from calibrate.captures.capture_set import FrameReference
 from calibrate.captures.from_files import complete
 from calibrate.captures.locate import require_files
@@ -86,7 +86,7 @@ def load_scenes(path: Path) -> tuple[SceneFile, ...]:
     require_files([(entry.reference.path, entry.where) for entry, _ in listed], path)
     return tuple(
         _scene(
-            entry,
+            shifted(entry, content.shift_bits),
             name_within(entry.reference.path, root),
             content.sensor,
             row.level,

@@ -13,18 +13,25 @@ from calibrate.plumbing.command_line import SETTINGS, command_options, print_jso
 @click.command(context_settings=SETTINGS)
 @click.argument("sensor", type=click.Path(path_type=Path))
 @click.argument("captures", type=click.Path(path_type=Path))
+@click.option(
+    "--shift-bits",
+    type=click.IntRange(0, 16),
+    metavar="N",
+    help="Empty low bits of left-aligned codes. Default: the manifest's, else 0.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout.")
 @command_options
-def check(sensor: Path, captures: Path, as_json: bool) -> None:
+def check(sensor: Path, captures: Path, shift_bits: int | None, as_json: bool) -> None:
     """Compare the noise in CAPTURES with what the noise model SENSOR (YAML) predicts.
 
     Exits with 0 where they agree, and with 1 and a diagnosis where they do not. CAPTURES are as for fit: flats, darks
     or both; a table of means and variances. Frames that were part of the fit are recognised.
     """
+    from calibrate.captures import load_captures
     from calibrate.noise_model import NoiseModel
     from calibrate.validation import check_captures, format_result
 
-    result = check_captures(NoiseModel.load(sensor), captures)
+    result = check_captures(NoiseModel.load(sensor), load_captures(captures, shift_bits=shift_bits))
     if as_json:
         print_json(result.to_dict())
     else:

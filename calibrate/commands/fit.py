@@ -51,6 +51,12 @@ def _channels_option(context: click.Context, option: click.Parameter, text: str)
     help="Fit repeated frames of still scenes instead of flats: weaker, and flagged so.",
 )
 @click.option("--offset-dn", type=float, help="Offset of a camera without darks, for --from-scenes.")
+@click.option(
+    "--shift-bits",
+    type=click.IntRange(0, 16),
+    metavar="N",
+    help="Empty low bits of left-aligned codes. Default: the manifest's, else 0.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report as well.")
 @click.option("--json", "as_json", is_flag=True, help="The noise model as one JSON object on stdout.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of anything random.")
@@ -64,6 +70,7 @@ def fit(
     channels: str,
     from_scenes: bool,
     offset_dn: float | None,
+    shift_bits: int | None,
     report: Path | None,
     as_json: bool,
     seed: int,
@@ -85,7 +92,7 @@ def fit(
         raise click.UsageError("--maps and --emva need flats: leave them out with --from-scenes")
     if offset_dn is not None and not from_scenes:
         raise click.UsageError("--offset-dn is for --from-scenes; flats need darks")
-    found = load_bursts(captures) if from_scenes else load_captures(captures)
+    found = (load_bursts if from_scenes else load_captures)(captures, shift_bits=shift_bits)
     for text in found.notes:
         note(f"Note: {text}.")
     several = len(split_by_setting(found).parts) > 1

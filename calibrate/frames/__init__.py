@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from calibrate.frames.base import Frame, FrameInfo, UnsupportedFrameError
+from calibrate.frames.base import Frame, FrameInfo, UnsupportedFrameError, shift_right
 from calibrate.frames.registry import READERS, opened, reader_by_suffix, stem_of
 from calibrate.plumbing.errors import PhotonbitsError
 
@@ -26,6 +26,7 @@ __all__ = [
     "list_readers",
     "read_frame",
     "reader_by_suffix",
+    "shift_right",
     "stem_of",
 ]
 
@@ -70,15 +71,15 @@ def describe_file(
 
 
 def read_frame(reference: FrameReference) -> Frame:
-    """Return one frame, or its section, shape (height, width), codes in DN, native byte order.
+    """Return one frame, or its section, shape (height, width), codes in DN (shifted as meant), native byte order.
 
     Raises
     ------
     PhotonbitsError
-        As `describe_file`; also an index outside the stack, and NaN or infinite pixels.
+        As `describe_file`; also an index outside the stack, NaN or infinite pixels, and low bits that are not empty.
     """
     with opened(reference) as frames:
-        return _section_of(frames.read(reference.index), reference)
+        return _as_meant(frames.read(reference.index), reference)
 
 
 def iterate_frames(references: Iterable[FrameReference]) -> Iterator[Frame]:
@@ -93,7 +94,12 @@ def iterate_frames(references: Iterable[FrameReference]) -> Iterator[Frame]:
     for source, group in groupby(references, key=lambda reference: replace(reference, index=0)):
         with opened(source) as frames:
             for reference in group:
-                yield _section_of(frames.read(reference.index), reference)
+                yield _as_meant(frames.read(reference.index), reference)
+
+
+def _as_meant(frame: Frame, reference: FrameReference) -> Frame:
+    part = _section_of(frame, reference)
+    return shift_right(part, reference.shift_bits, reference.path) if reference.shift_bits else part
 
 
 def _section_of(frame: Frame, reference: FrameReference) -> Frame:

@@ -140,6 +140,31 @@ def check_dtype(dtype: np.dtype[Any], path: Path) -> str:
     return str(dtype.newbyteorder("="))
 
 
+def shift_right(frame: Frame, bits: int, where: object) -> Frame:
+    """Codes without their ``bits`` empty low bits: z / 2^bits of left-aligned data.
+
+    Raises
+    ------
+    PhotonbitsError
+        The pixels are real numbers, or the low bits are not empty.
+    """
+    if not np.issubdtype(frame.dtype, np.integer):
+        raise PhotonbitsError(
+            f"frames of type {frame.dtype} cannot be shifted by {bits} bits",
+            where=where,
+            legal="integer codes",
+            remedy="Leave --shift-bits out",
+        )
+    if int(np.bitwise_or.reduce(frame, axis=None)) & (2**bits - 1):
+        raise PhotonbitsError(
+            f"the lowest {bits} bits of the codes are not empty",
+            where=where,
+            legal=f"codes that are multiples of {2**bits}",
+            remedy="Shift by fewer bits, or not at all",
+        )
+    return frame >> bits
+
+
 def checked_frame(frame: Frame, info: FrameInfo, index: int) -> Frame:
     """Return `frame` contiguous and in native byte order, or refuse wrong shapes and non-finite pixels."""
     where = f"{info.path}, frame {index}" if info.n_frames > 1 else str(info.path)

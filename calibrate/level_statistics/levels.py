@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,13 +120,18 @@ def _frames(captures: CaptureSet) -> Iterator[NDArray[np.generic]]:
             if captures.bit_depth is not None and np.issubdtype(frame.dtype, np.integer):
                 top = int(frame.max(initial=0))
                 if top >= 2**captures.bit_depth:
-                    raise PhotonbitsError(
-                        f"code {top} in a {captures.bit_depth}-bit capture",
-                        where=reference.path,
-                        legal=f"0 to {2**captures.bit_depth - 1}",
-                        remedy="State the right bit depth in the manifest",
-                    )
+                    raise _too_large(frame, top, captures.bit_depth, reference.path)
             yield frame
+
+
+def _too_large(frame: NDArray[np.generic], top: int, bit_depth: int, path: Path) -> PhotonbitsError:
+    used = int(np.bitwise_or.reduce(frame, axis=None))
+    empty = (used & -used).bit_length() - 1
+    what, remedy = f"code {top} in a {bit_depth}-bit capture", "State the right bit depth in the manifest"
+    if empty and top >> empty < 2**bit_depth:
+        what += f", all codes multiples of {2**empty}: they are left-aligned in a larger word by {empty} bit(s)"
+        remedy = f"Use --shift-bits {empty}, or state shift_bits: {empty} under `sensor` in the manifest"
+    return PhotonbitsError(what, where=path, legal=f"0 to {2**bit_depth - 1}", remedy=remedy)
 
 
 @dataclass(frozen=True)

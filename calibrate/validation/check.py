@@ -138,7 +138,7 @@ def _check_depth(model: NoiseModel, captures: CaptureSet) -> None:
         f"captures of {stated} bit for a model of {own} bit",
         where=captures.root,
         legal=f"bit_depth {own}",
-        remedy="Use the model of this pixel format, or correct the manifest; left-aligned codes must be divided first",
+        remedy="Use the model of this pixel format, or correct the manifest; left-aligned codes need --shift-bits",
     )
 
 

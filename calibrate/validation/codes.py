@@ -53,13 +53,25 @@ def find_pile_up(model: NoiseModel, observed: Observed) -> PileUp | None:
 
 
 def find_left_alignment(model: NoiseModel, observed: Observed) -> list[Finding]:
-    """Codes that are all multiples of a power of two, where the model's were not."""
+    """Codes that are all multiples of a power of two, whether the model's were not, or were without its knowledge."""
     step = observed.code_step
     spread = max(level.maximum_code - level.minimum_code for level in observed.levels)
-    known = any(entry.code == "left_aligned" for entry in model.document.fit.flags)
-    if step < threshold("left_aligned") or spread < 8 * step or known:
+    known = is_left_aligned(model)
+    if step < threshold("left_aligned") or spread < 8 * step:
         return []
-    return [finding("left_aligned", step=step)]
+    option = f"--shift-bits {step.bit_length() - 1}"
+    if known:
+        whose = "as the model's were, and the model does not know the rounding to that step"
+        advice = f"Fit again with {option}, and check with it."
+    else:
+        whose = "the model's were not"
+        advice = f"Check with {option}, or switch the camera to its unpacked pixel format."
+    return [finding("left_aligned", step=step, model=whose, advice=advice)]
+
+
+def is_left_aligned(model: NoiseModel) -> bool:
+    """Whether the model was fitted to left-aligned codes, and says so."""
+    return any(entry.code == "left_aligned" for entry in model.document.fit.flags)
 
 
 def find_black_clipping(model: NoiseModel, observed: Observed) -> list[Finding]:

@@ -42,8 +42,8 @@ class Finding:
 _DIAGNOSES = (
     Diagnosis(
         "left_aligned",
-        "All codes are multiples of {step}: the captures are left-aligned in a larger word, the model's were not.",
-        "Divide the codes by {step}, or switch the camera to its unpacked pixel format, and check again.",
+        "All codes are multiples of {step}: the captures are left-aligned in a larger word, {model}.",
+        "{advice}",
         2,
     ),
     Diagnosis(

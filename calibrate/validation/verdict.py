@@ -9,7 +9,7 @@ import numpy as np
 
 from calibrate.noise_model import NoiseModel
 from calibrate.validation.causes import Cause, explain, moved
-from calibrate.validation.codes import find_black_clipping, find_left_alignment, find_pile_up
+from calibrate.validation.codes import find_black_clipping, find_left_alignment, find_pile_up, is_left_aligned
 from calibrate.validation.diagnoses import DIAGNOSES, Finding, finding
 from calibrate.validation.means import OffsetTest, find_drift, find_offset, measure_offset
 from calibrate.validation.observed import Observed
@@ -49,7 +49,7 @@ def examine(model: NoiseModel, observed: Observed) -> Verdict:
     pile_up = find_pile_up(model, observed)
     comparison = compare(model, observed, ceiling_dn=None if pile_up is None else pile_up.code_dn)
     aligned = find_left_alignment(model, observed)
-    if aligned:
+    if aligned and not is_left_aligned(model):
         return Verdict(comparison, tuple(aligned), offset)
     drift, drift_dn = find_drift(model, observed)
     found = [] if pile_up is None else [pile_up.finding]
@@ -68,7 +68,9 @@ def examine(model: NoiseModel, observed: Observed) -> Verdict:
     if any(entry.code == "nonlinearity" for entry in variances):
         uneven = []  # under uneven light a misfit that grows with the signal differs over the frame
     found += [*shifted, *variances, *uneven]
-    return Verdict(comparison, (*found, *_shapes(comparison, found)), offset)
+    # A model of left-aligned codes may still have the right variances; the distribution has gaps of its own.
+    shapes = _shapes(comparison, found)
+    return Verdict(comparison, (*found, *(aligned if aligned and shapes else shapes)), offset)
 
 
 def find_causes(
