@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calibrate.captures.capture_set import CaptureSet, FrameKind, Level
 from calibrate.frames import iterate_frames
+from calibrate.level_statistics.bulk import HOT_SIGMAS, Bulk, bulk_of
 from calibrate.level_statistics.pairs import PairSums
 from calibrate.level_statistics.sums import pair_sums
 from calibrate.plumbing.errors import PhotonbitsError
@@ -36,6 +37,8 @@ class LevelStatistics:
         Share of pixels at the lowest and at the highest code of the level.
     code_bits : int
         Bitwise or of all codes; its trailing zeros show left-aligned data. 0 for real-valued frames.
+    bulks : tuple of Bulk or None
+        The ordinary pixels of each pair, for darks and levels at code 0 with pixels far outside the noise; else empty.
     """
 
     kind: FrameKind
@@ -50,6 +53,7 @@ class LevelStatistics:
     minimum_fraction: float
     maximum_fraction: float
     code_bits: int
+    bulks: tuple[Bulk | None, ...] = ()
 
     @property
     def mean_dn(self) -> float:
@@ -61,6 +65,25 @@ class LevelStatistics:
         if not self.pairs:
             return None
         return float(np.mean([pair.temporal_variance_dn2(offset_dn) for pair in self.pairs]))
+
+    @property
+    def hot_excess_dn(self) -> float:
+        """What hot pixels add to the mean, DN; negative for cold ones."""
+        pairs = zip(self.pairs, self.bulks, strict=True) if self.bulks else ()
+        excess = [0.0 if b is None else 0.5 * (p.mean_a_dn + p.mean_b_dn) - b.mean_dn for p, b in pairs]
+        return float(np.mean(excess)) if excess else 0.0
+
+    @property
+    def pattern_dn2(self) -> float:
+        """Spatial variance of the ordinary pixels without temporal noise, DN^2: 0 without pairs."""
+        if not self.pairs:
+            return 0.0
+        bulks = self.bulks or (None,) * len(self.pairs)
+        values = [
+            pair.spatial_covariance_dn2 if bulk is None else bulk.spatial_covariance_dn2
+            for pair, bulk in zip(self.pairs, bulks, strict=True)
+        ]
+        return float(np.mean(values))
 
     @property
     def kurtosis(self) -> float:
@@ -105,7 +128,8 @@ def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
         parts = []
         # One pair after the other: the sums are so short that two threads spend their time on taking turns.
         for position in range(0, level.n_frames, 2):
-            parts.append(_measure_part(tuple(next(frames) for _ in range(min(2, level.n_frames - position)))))
+            pair = tuple(next(frames) for _ in range(min(2, level.n_frames - position)))
+            parts.append(_measure_part(pair, level.kind))
         out.append(_level_of(level, parts))
     return tuple(out)
 
@@ -144,9 +168,10 @@ class _Part:
     highest: tuple[float, int]
     code_bits: int
     n_pixels: int
+    bulk: Bulk | None
 
 
-def _measure_part(frames: tuple[NDArray[np.generic], ...]) -> _Part:
+def _measure_part(frames: tuple[NDArray[np.generic], ...], kind: FrameKind) -> _Part:
     if len(frames) == 2:
         pair = pair_sums(frames[0], frames[1])
         means: tuple[float, ...] = (pair.mean_a_dn, pair.mean_b_dn)
@@ -163,7 +188,12 @@ def _measure_part(frames: tuple[NDArray[np.generic], ...]) -> _Part:
             highest = _with_extreme(highest, block, float(block.max()), lambda new, old: new > old)
             if whole:
                 bits |= int(np.bitwise_or.reduce(block, axis=None))
-    return _Part(means, pair, lowest, highest, bits, frames[0].size)
+    bulk = None
+    if pair is not None and (kind == "dark" or (bits and lowest[0] == 0)):
+        noise = np.sqrt(max(pair.difference_variance_dn2, 0.0) / 2)
+        if max(highest[0] - means[0], means[0] - lowest[0]) > HOT_SIGMAS * noise:
+            bulk = bulk_of(frames[0], frames[1], pair)
+    return _Part(means, pair, lowest, highest, bits, frames[0].size, bulk)
 
 
 def _with_extreme(
@@ -185,6 +215,7 @@ def _level_of(level: Level, parts: list[_Part]) -> LevelStatistics:
     for part in parts:
         bits |= part.code_bits
     n_pixels = parts[-1].n_pixels
+    bulks = tuple(part.bulk for part in parts if part.pair is not None)
     return LevelStatistics(
         kind=level.kind,
         exposure_s=level.exposure_s,
@@ -198,4 +229,5 @@ def _level_of(level: Level, parts: list[_Part]) -> LevelStatistics:
         minimum_fraction=at_lowest / (n_pixels * level.n_frames),
         maximum_fraction=at_highest / (n_pixels * level.n_frames),
         code_bits=bits,
+        bulks=bulks if any(bulk is not None for bulk in bulks) else (),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, ndtr, ndtri
@@ -69,12 +71,22 @@ def code_moments(
     for rows in np.array_split(np.argsort(variance), max(1, offset_dn.size // _LEVELS_AT_ONCE)):
         if rows.size:
             spread = np.sqrt(np.maximum(pattern_dn2[rows], 0.0))
-            out[:, rows] = _sums(centre[rows], np.sqrt(variance[rows]), charge[rows], gain_dn_per_e, spread, clip_dn)
+            arrays = (centre[rows], np.sqrt(variance[rows]), charge[rows], spread)
+            out[:, rows] = _remembered(*(values.tobytes() for values in arrays), gain_dn_per_e, clip_dn)
     return out[0], out[1], out[2], out[3]
 
 
+@lru_cache(maxsize=32)
+def _remembered(
+    centre: bytes, noise: bytes, charge: bytes, spread: bytes, gain: float, clip: float | None
+) -> FloatArray:
+    """`_sums`, kept: half of a fit's steps change what the darks do not depend on."""
+    places, widths, charges, spreads = (np.frombuffer(values) for values in (centre, noise, charge, spread))
+    return _sums(places, widths, charges, spreads, gain, clip)
+
+
 def _sums(
-    centre: FloatArray, noise: FloatArray, charge: FloatArray, gain: float, spread: FloatArray, clip: float | None
+    centre: FloatArray, noise: FloatArray, charge: FloatArray, spread: FloatArray, gain: float, clip: float | None
 ) -> FloatArray:
     """The four moments of levels (n,), (4, n); arrays inside are (level, pixel node, electrons, code)."""
     most = float(charge.max())

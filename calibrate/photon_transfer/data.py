@@ -55,11 +55,14 @@ class PhotonTransferData:
         Highest code; None for real values.
     saturates : {"clip", "roll_off", "no"}
     offset_variance_dn2 : float
-        Fixed pattern of the offset over pixels.
+        Fixed pattern of the offset over ordinary pixels; hot ones are in ``hot_dn``.
     black_clip_dn : float or None
         Lowest code; None for real values.
     black_fraction : ndarray
         Share of a level's pixels at that code.
+    hot_dn, ordinary_variance_dn2 : ndarray
+        What hot pixels add to the mean of a dark, or of a level that reaches the lowest code; spatial variance without
+        them.
     spatial_variance_dn2, noise_signal_dn3 : ndarray
         Of shading and fixed pattern; covariance over pixels of the noise's square with the signal.
     gain_pattern : float
@@ -89,6 +92,8 @@ class PhotonTransferData:
     offset_variance_dn2: float
     black_clip_dn: float | None
     black_fraction: FloatArray
+    hot_dn: FloatArray
+    ordinary_variance_dn2: FloatArray
     spatial_variance_dn2: FloatArray
     noise_signal_dn3: FloatArray
     gain_pattern: float
@@ -198,6 +203,8 @@ def from_levels(
         offset_variance_dn2=_offset_variance(darks),
         black_clip_dn=None if white_clip_dn is None else -zero,
         black_fraction=np.array([level.minimum_fraction if level.minimum_code <= 0 else 0.0 for level in ordered]),
+        hot_dn=np.array([level.hot_excess_dn for level in ordered]),
+        ordinary_variance_dn2=np.array([level.pattern_dn2 for level in ordered]),
         spatial_variance_dn2=np.array(
             [_mean(pair.spatial_covariance_dn2 for pair in level.pairs) for level in ordered]
         ),
@@ -218,11 +225,12 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _offset_variance(darks: list[LevelStatistics]) -> float:
-    """Variance of the offset over pixels, DN^2; 0 where it is not above twice its standard error."""
+    """Variance of the offset over ordinary pixels, DN^2; 0 where it is not above twice its standard error."""
+    darks = [level for level in darks if level.pairs]
     pairs = [pair for level in darks for pair in level.pairs]
     if not pairs:
         return 0.0
-    value = float(np.mean([pair.spatial_covariance_dn2 for pair in pairs]))
+    value = float(np.average([level.pattern_dn2 for level in darks], weights=[len(level.pairs) for level in darks]))
     error = float(np.mean([pair.difference_variance_dn2 / 2 for pair in pairs]))
     error /= np.sqrt(sum(pair.n_pixels for pair in pairs))
     return value if value > 2 * error else 0.0
@@ -262,6 +270,8 @@ def from_table(captures: CaptureSet) -> PhotonTransferData:
         offset_variance_dn2=0.0,
         black_clip_dn=None,
         black_fraction=np.zeros(n),
+        hot_dn=np.zeros(n),
+        ordinary_variance_dn2=np.zeros(n),
         spatial_variance_dn2=np.zeros(n),
         noise_signal_dn3=np.zeros(n),
         gain_pattern=0.0,

@@ -193,7 +193,7 @@ def find_break(data: PhotonTransferData) -> Break | None:
 def _light_pattern(data: PhotonTransferData, curve: _Curve, below: int) -> float:
     """Relative variance of the light over a frame, from levels below the knee; 0 where it does not show."""
     rows = curve.rows[: below + 1]
-    spatial = data.spatial_variance_dn2[rows] - data.offset_variance_dn2
+    spatial = data.spatial_variance_dn2[rows] - float(np.mean(data.spatial_variance_dn2[data.dark]))
     signal = curve.signal[: below + 1]
     error = data.variance_dn2[rows] / np.sqrt(data.variance_samples[rows])
     weight = signal**4 / error**2

@@ -48,7 +48,10 @@ def with_level_shifts(theta: FloatArray, layout: Layout, data: PhotonTransferDat
     variance_shift = 0.5 * second * spread
     if layout.rounding_dn2 > 0:
         mean, variance = offset + level, variance_at(x)
-        near = is_near(mean, variance, pattern, data.black_clip_dn)
+        hot, ordinary = data.hot_dn[rows], np.maximum(data.ordinary_variance_dn2[rows], 0.0)
+        near = is_near(mean - hot, variance - gain * hot, ordinary, data.black_clip_dn) & (
+            data.black_fraction[rows] > 0
+        )
         coarse = ~near & (variance < NEGLIGIBLE_VARIANCE_DN2)
         # The highest code is the lowest of the mirrored level; charge is normal there (`data` sees to it).
         top = None if data.white_clip_dn is None else -data.white_clip_dn
@@ -59,11 +62,13 @@ def with_level_shifts(theta: FloatArray, layout: Layout, data: PhotonTransferDat
             mean_shift[near_top] += -exact[0] - mean[near_top]
             variance_shift[near_top] += exact[1] - variance[near_top] - layout.rounding_dn2
         if np.any(near):
-            charge = np.maximum(x[near], 0.0) / gain
-            start = mean[near] - gain * charge
-            exact = code_moments(start, w * np.ones(charge.size), charge, gain, pattern[near], data.black_clip_dn)
-            mean_shift[near] += exact[0] - mean[near]
-            variance_shift[near] += exact[1] - variance[near] - layout.rounding_dn2
+            # Ordinary pixels hold what hot ones leave, which are few and far from the lowest code.
+            own = np.clip(hot[near], 0.0, np.maximum(x[near], 0.0))
+            charge = (np.maximum(x[near], 0.0) - own) / gain
+            start = mean[near] - hot[near] - gain * charge
+            exact = code_moments(start, w * np.ones(charge.size), charge, gain, ordinary[near], data.black_clip_dn)
+            mean_shift[near] += exact[0] + hot[near] - mean[near]
+            variance_shift[near] += exact[1] + gain * own - variance[near] - layout.rounding_dn2
         if np.any(coarse):
             rounded = rounded_moments(mean[coarse], variance[coarse], pattern[coarse])
             mean_shift[coarse] += rounded[0] - mean[coarse]

@@ -181,9 +181,8 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     """Measured minus predicted, for every level that the fit uses."""
     offset = layout.get(theta, "offset")
     gain, w = layout.get(theta, "gain"), layout.get(theta, "dark_variance")
-    exposure = np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
     light = np.where(np.isfinite(data.light), data.light, 0.0)
-    x = layout.get(theta, "responsivity") * light + layout.get(theta, "dark_rate") * exposure
+    x = layout.get(theta, "responsivity") * light + _dark_signal(theta, layout, data)
     fitted_mean = offset + curve_at(theta, layout, x)[0] + data.mean_shift_dn
     # Brights: the light at the level's own mean; darks: the model's own dark signal.
     own = inverse_at(theta, layout, data.mean_dn - offset - data.mean_shift_dn)
@@ -207,14 +206,13 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
         fitted_variance[near] = at_knee[1] + layout.rounding_dn2 + data.variance_shift_dn2[near]
     dark = np.flatnonzero(data.dark)
     if layout.rounding_dn2 > 0 and dark.size:
-        charged = gain * np.maximum(x[dark], 0.0) + w
+        charge, hot = _hot_charge(x[dark], data.hot_dn[dark])
         pattern = np.full(dark.size, data.offset_variance_dn2)
-        rounded = rounded_moments(fitted_mean[dark], charged, pattern)
-        one_by_one = needs_code_sums(theta, layout, data, fitted_mean[dark], x[dark])
-        if np.any(one_by_one):
-            exact = dark_moments(theta, layout, data, x[dark[one_by_one]])
-            rounded[0][one_by_one], rounded[1][one_by_one] = exact[0], exact[1]
-        fitted_mean[dark], fitted_variance[dark] = rounded
+        rounded = rounded_moments(fitted_mean[dark] - data.hot_dn[dark], gain * charge + w, pattern)
+        fitted_mean[dark], fitted_variance[dark] = rounded[0] + data.hot_dn[dark], rounded[1] + gain * hot
+        summed = dark[needs_code_sums(theta, layout, data)[dark]]
+        if summed.size:
+            fitted_mean[summed], fitted_variance[summed] = dark_moments(theta, layout, data, summed, x[summed])[:2]
     used = data.used_bright | data.dark
     has_mean = used & (data.dark | (layout.index("responsivity") is not None))
     if data.offset_is_zero:
@@ -244,35 +242,54 @@ def _near_knee(
     return near, own, cumulants_at(knee, own)
 
 
-def needs_code_sums(
-    theta: FloatArray, layout: Layout, data: PhotonTransferData, mean: FloatArray, dark_signal: FloatArray
-) -> NDArray[np.bool_]:
-    """Darks near the lowest code, and those whose few electrons are coarser than the noise."""
+def _hot_charge(dark_signal: FloatArray, hot: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Dark charge of ordinary pixels, DN, and what hot ones add to the mean of all; together the dark signal.
+
+    Hot pixels add no more charge than there is: at exposure 0 their excess is one of the offset.
+    """
+    charge = np.maximum(dark_signal, 0.0)
+    hot_charge = np.clip(hot, 0.0, charge)
+    return charge - hot_charge, hot_charge
+
+
+def needs_code_sums(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> NDArray[np.bool_]:
+    """Darks with pixels at the lowest code, and those whose few electrons are coarser than the noise."""
     gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
-    shot = gain * np.maximum(dark_signal, 0.0)
-    near = is_near(mean, w + shot, np.full(mean.size, data.offset_variance_dn2), data.black_clip_dn)
+    charge, _ = _hot_charge(_dark_signal(theta, layout, data), data.hot_dn)
+    mean = layout.get(theta, "offset") + charge
+    near = is_near(mean, w + gain * charge, np.full(mean.size, data.offset_variance_dn2), data.black_clip_dn)
     # Over a pattern of a code or more every phase of the rounding is there, and its mean is 1/12.
     even = data.offset_variance_dn2 > 1.0
-    few = (w < NEGLIGIBLE_VARIANCE_DN2) & (gain > _COARSE_GAIN) & (shot > 1e-4) & (not even)
-    return np.asarray(near | few)
+    few = (w < NEGLIGIBLE_VARIANCE_DN2) & (gain > _COARSE_GAIN) & (gain * charge > 1e-4) & (not even)
+    return np.asarray(data.dark & ((near & (data.black_fraction > 0)) | few))
+
+
+def _dark_signal(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> FloatArray:
+    return layout.get(theta, "dark_rate") * np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
 
 
 def dark_moments(
-    theta: FloatArray, layout: Layout, data: PhotonTransferData, dark_signal: FloatArray
+    theta: FloatArray, layout: Layout, data: PhotonTransferData, rows: NDArray[np.intp], dark_signal: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Mean and cumulants of darks by sums over codes; ``dark_signal`` in DN."""
+    """Mean and cumulants of the darks ``rows`` by sums over codes; ``dark_signal`` in DN, one a row.
+
+    The sums are those of ordinary pixels. Hot ones are few and far from the lowest code, and as wide as their charge:
+    they add to the mean and, K^n-fold, to its cumulants what they hold beyond the others.
+    """
     gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
     same = np.ones(dark_signal.size)
     offset = layout.get(theta, "offset")
+    charge, hot = _hot_charge(dark_signal, data.hot_dn[rows])
     low = data.black_clip_dn if data.black_clip_dn is not None and offset - 8 * np.sqrt(w) < 40 else None
-    return code_moments(
-        offset * same + np.minimum(dark_signal, 0.0),
+    mean, variance, third, fourth = code_moments(
+        offset * same + np.minimum(dark_signal, 0.0) - (data.hot_dn[rows] - hot),
         w * same,
-        np.maximum(dark_signal, 0.0) / max(gain, 1e-9),
+        charge / max(gain, 1e-9),
         gain,
         data.offset_variance_dn2 * same,
         low,
     )
+    return mean + data.hot_dn[rows], variance + gain * hot, third + gain**2 * hot, fourth + gain**3 * hot
 
 
 @dataclass(frozen=True)
@@ -295,8 +312,7 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
     """What the errors of means and variances follow from; never from the observed variance."""
     gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
     offset = layout.get(theta, "offset")
-    exposure = np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
-    dark_signal = layout.get(theta, "dark_rate") * exposure
+    dark_signal = _dark_signal(theta, layout, data)
     own = inverse_at(theta, layout, data.mean_dn - offset - data.mean_shift_dn)
     seen = np.where(data.bright, own, dark_signal)
     shot_signal = np.maximum(seen, 0.0)
@@ -314,10 +330,10 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
     fourth = slope**4 * gain**3 * shot_signal
     dark = np.flatnonzero(data.dark)
     if layout.rounding_dn2 > 0 and dark.size:
-        one_by_one = dark[needs_code_sums(theta, layout, data, offset + dark_signal[dark], dark_signal[dark])]
-        if one_by_one.size:
-            exact = dark_moments(theta, layout, data, dark_signal[one_by_one])
-            variance[one_by_one], third[one_by_one], fourth[one_by_one] = exact[1:]
+        summed = dark[needs_code_sums(theta, layout, data)[dark]]
+        if summed.size:
+            exact = dark_moments(theta, layout, data, summed, dark_signal[summed])
+            variance[summed], third[summed], fourth[summed] = exact[1:]
     variance = np.maximum(variance, 1e-9 * np.max(variance))  # a noiseless level has no infinite weight
     # dV/dm through dV/du, for brights; a dark's prediction does not use its own mean.
     with_mean = (2 * slope * bend * noise + slope**2 * shot_slope) / np.maximum(slope, 0.05)
