@@ -87,13 +87,13 @@ class Channel:
 
     # ---- charge --------------------------------------------------------------------------------------------
 
-    def charge_e(self, light_e: Tensor, exposure_s: float = 0.0) -> Tensor:
+    def charge_e(self, light_e: Tensor, exposure_s: Tensor | float = 0.0) -> Tensor:
         """Collected charge y = (1 + prnu) s + dark exposure, electrons, of the light s; shape of ``light_e``."""
         held = self.noise_model.maps or {} if self.maps else {}
         entry = self.noise_model.parameter("dark_current_e_per_s")
         dark: Any = held.get("dark_current_e_per_s", 0.0 if entry is None else entry.value)
         response: Any = 1.0 + np.asarray(held.get("prnu", 0.0))
-        return light_e * _tensor(response) + _tensor(np.asarray(dark) * exposure_s)
+        return light_e * _tensor(response) + _tensor(np.asarray(dark)) * exposure_s
 
     def _check(self, y_e: Tensor) -> None:
         if y_e.dtype != torch.float64:

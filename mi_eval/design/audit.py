@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,6 +58,38 @@ class AuditSettings:
                 f"patch_size {size} of the audit with frames of {system.frame_shape}", legal=f"2 to {most}"
             )
         return size
+
+
+@dataclass(frozen=True)
+class LightUse:
+    """How much of light and full well frames of a design use.
+
+    Parameters
+    ----------
+    mean_light_e : float
+        Charge of a pixel, electrons; for signed frames its root-mean-square value.
+    high_charge_e, above_full_well_fraction : float
+        Charge exceeded by one pixel in a thousand; share of pixels above the full well (0 without one).
+    """
+
+    mean_light_e: float
+    high_charge_e: float
+    above_full_well_fraction: float
+
+    @classmethod
+    def of(cls, charge_e: FloatArray, problem: DesignProblem, above: float = _MOST_ABOVE_WELL) -> LightUse:
+        """Of the expected charge of simulated frames; ``above`` is the share of pixels beyond the high charge."""
+        well = problem.full_well_e
+        return cls(
+            float(np.sqrt(np.mean(charge_e**2))) if problem.system.signed else float(charge_e.mean()),
+            float(np.quantile(charge_e, 1 - above)),
+            0.0 if well is None else float(np.mean(charge_e > well)),
+        )
+
+    @property
+    def keeps_full_well(self) -> bool:
+        """Whether at most one pixel in a thousand exceeds the full well."""
+        return self.above_full_well_fraction <= _MOST_ABOVE_WELL
 
 
 @dataclass(frozen=True)
@@ -119,9 +152,9 @@ class Audit:
         return out
 
     @property
-    def keeps_full_well(self) -> bool:
-        """Whether at most one pixel in a thousand exceeds the full well."""
-        return self.above_full_well_fraction <= _MOST_ABOVE_WELL
+    def light(self) -> LightUse:
+        """What was used of light and full well."""
+        return LightUse(self.mean_light_e, self.high_charge_e, self.above_full_well_fraction)
 
 
 def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSettings | None = None) -> Audit:
@@ -144,9 +177,8 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
     )
     opinion = second_opinion(problem.noise_model, charge, patch_size, settings.seed) if settings.i_mmse else None
     information = estimate.mutual_information_bits_per_pixel
-    well = problem.full_well_e
+    light = LightUse.of(charge, problem)
     heavy = sorted((m for m in estimate.models if m.weight > 0.01), key=lambda m: -m.weight)
-    signed = design.system.signed
     return Audit(
         value=information.value,
         std=information.std,
@@ -154,9 +186,7 @@ def audit_design(design: SystemDesign, problem: DesignProblem, settings: AuditSe
         undecided_bits_per_pixel=estimate.undecided_bits_per_pixel,
         upper_bound_bits_per_pixel=estimate.upper_bound_bits_per_pixel,
         closed_form_bits_per_pixel=closed_form_bits(design, problem, patch_size),
-        mean_light_e=float(np.sqrt(np.mean(charge**2))) if signed else float(charge.mean()),
-        high_charge_e=float(np.quantile(charge, 0.999)),
-        above_full_well_fraction=0.0 if well is None else float(np.mean(charge > well)),
+        **vars(light),
         density_models=tuple(m.name for m in heavy),
         warnings=tuple((w.code, w.message) for w in estimate.warnings if w.code not in ("not_measured", "no_maps")),
         frames=settings.frames,
@@ -199,18 +229,35 @@ def simulate(
     """
     rng = np.random.default_rng([seed, 31])
     drawn, charges, classes = [], [], []
+    for objects, charge, labels in _imaged(design, problem, n_frames, rng, part):
+        drawn.append(objects)
+        classes += [] if labels is None else [labels]
+        charges.append(charge)
+    charge = np.concatenate(charges)
+    frames = problem.noise_model.sample(charge, rng)
+    return Simulation(np.concatenate(drawn), charge, frames, np.concatenate(classes) if classes else None)
+
+
+def simulated_light(
+    design: SystemDesign, problem: DesignProblem, n_frames: int, seed: int, above: float = _MOST_ABOVE_WELL
+) -> LightUse:
+    """What frames of a design use of light and full well, without noise and without an audit."""
+    rng = np.random.default_rng([seed, 33])
+    charges = [charge for _, charge, _ in _imaged(design, problem, n_frames, rng)]
+    return LightUse.of(np.concatenate(charges), problem, above)
+
+
+def _imaged(
+    design: SystemDesign, problem: DesignProblem, n_frames: int, rng: np.random.Generator, part: Part | None = None
+) -> Iterator[tuple[FloatArray, FloatArray, NDArray[np.int64] | None]]:
+    """Objects, the charge that they give and their classes, some at a time."""
     with deterministic_torch(), torch.no_grad():
         parameters = design.tensors()
         for first in range(0, n_frames, _CHUNK):
             objects, labels = problem.draw_labelled(min(_CHUNK, n_frames - first), rng, part)
             design.system.check_objects(objects)
-            light = design.system.forward(objects, parameters)
-            drawn.append(objects.numpy())
-            classes += [] if labels is None else [labels]
-            charges.append(problem.channel.charge_e(light, problem.exposure_s).numpy())
-    charge = np.concatenate(charges)
-    frames = problem.noise_model.sample(charge, rng)
-    return Simulation(np.concatenate(drawn), charge, frames, np.concatenate(classes) if classes else None)
+            charge = problem.charge_e(design.system.forward(objects, parameters), parameters)
+            yield objects.numpy(), charge.numpy(), labels
 
 
 def closed_form_bits(design: SystemDesign, problem: DesignProblem, patch_size: int) -> float | None:

@@ -64,6 +64,8 @@ class LightEntry(_Strict):
     rms_jy: float | None = None
     full_well_e: float | None = None
     exposure_s: float = Field(default=0.0, ge=0)
+    longest_exposure_s: float | None = Field(default=None, gt=0)
+    choose_exposure: bool = False
 
 
 class OptimiserEntry(_Strict):
@@ -136,6 +138,8 @@ class DesignConfig:
             rms_jy=light.rms_jy,
             full_well_e=light.full_well_e,
             exposure_s=light.exposure_s,
+            longest_exposure_s=light.longest_exposure_s,
+            choose_exposure=light.choose_exposure,
         )
 
     def noise_model(self) -> NoiseModel:

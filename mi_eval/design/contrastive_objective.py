@@ -67,7 +67,7 @@ class ContrastiveObjective(Objective):
     def _charge(self, objects: Tensor, parameters: Parameters) -> Tensor:
         """Charge of one patch of each object, (n, pixels): a quarter of them at each place."""
         problem, p = self._problem, self._patch
-        charge = problem.channel.charge_e(problem.system.forward(objects, parameters), problem.exposure_s)
+        charge = problem.charge_e(problem.system.forward(objects, parameters), parameters)
         parts = [charge[k::_PLACES, r : r + p, c : c + p] for k, (r, c) in enumerate(self._places.tolist())]
         return torch.cat(parts).reshape(-1, p * p)
 

@@ -149,7 +149,7 @@ class DensityObjective(Objective):
 
     def _charge(self, objects: Tensor, parameters: Parameters) -> Tensor:
         problem = self._problem
-        return problem.channel.charge_e(problem.system.forward(objects, parameters), problem.exposure_s)
+        return problem.charge_e(problem.system.forward(objects, parameters), parameters)
 
     def _noise_bits(self, charge: Tensor) -> Tensor:
         """Mean of H(Z|y), bits per pixel: the camera's exact entropy, interpolated between nodes even in sqrt(y)."""

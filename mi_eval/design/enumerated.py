@@ -90,7 +90,7 @@ class PopulationLikelihood:
             for first in range(0, len(listed), _CHUNK):
                 objects = torch.from_numpy(np.ascontiguousarray(problem.scale * listed[first : first + _CHUNK]))
                 light = design.system.forward(objects, parameters)
-                parts.append(problem.channel.charge_e(light, problem.exposure_s).numpy())
+                parts.append(problem.charge_e(light, parameters).numpy())
         charge = np.concatenate(parts).reshape(len(listed), -1)
         # (pixels, objects): the numbers of the nodes that the charges are rounded to.
         steps = np.rint(np.sqrt(charge.T) / root_step).astype(np.int64)

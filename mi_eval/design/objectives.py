@@ -104,7 +104,7 @@ class SpectralObjective(Objective):
         """Mean over frequencies of log2(1 + S/N)/2, bits per pixel."""
         spectrum, mean = self._light(parameters)
         problem = self._problem
-        charge = problem.channel.charge_e(mean, problem.exposure_s)
+        charge = problem.charge_e(mean, parameters)
         noise = problem.channel.noise_variance_e2(charge)
         return 0.5 * torch.log1p(spectrum / noise).mean() / np.log(2)
 
@@ -114,7 +114,7 @@ class SpectralObjective(Objective):
         spectrum, mean = self._light(parameters)
         if well is None:
             return torch.zeros((), dtype=torch.float64)
-        charge = self._problem.channel.charge_e(mean, self._problem.exposure_s)
+        charge = self._problem.charge_e(mean, parameters)
         high = charge + _WELL_SIGMAS * torch.sqrt(spectrum.mean() + torch.clamp(charge, min=0.0))
         return _WELL_PENALTY * torch.clamp(high / well - 1, min=0.0) ** 2
 
@@ -165,7 +165,7 @@ class FullObjective(Objective):
         """log2 det(1 + C/N)/2 over the patch, bits per pixel."""
         problem = self._problem
         light = self._patches(problem.system.forward(self._objects, parameters))
-        charge = problem.channel.charge_e(light, problem.exposure_s)
+        charge = problem.charge_e(light, parameters)
         noise = problem.channel.noise_variance_e2(charge).mean(dim=0)
         centred = (light - light.mean(dim=0)) / torch.sqrt(noise)
         covariance = centred.T @ centred / (light.shape[0] - 1)
@@ -183,7 +183,7 @@ def well_penalty(problem: DesignProblem, objects: Tensor, parameters: Parameters
     well = problem.full_well_e
     if well is None:
         return torch.zeros((), dtype=torch.float64)
-    charge = problem.channel.charge_e(problem.system.forward(objects, parameters), problem.exposure_s)
+    charge = problem.charge_e(problem.system.forward(objects, parameters), parameters)
     high = charge + _WELL_SIGMAS * torch.sqrt(torch.clamp(charge, min=1e-9))
     return _WELL_PENALTY * (torch.clamp(high / well - 1, min=0.0) ** 2).mean()
 

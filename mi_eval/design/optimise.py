@@ -15,13 +15,13 @@ from typing import Any
 from calibrate import PhotonbitsError
 from calibrate.plumbing.progress import track
 from mi_eval.design.ascent import SAVE_EVERY, AscentState, ascend, begin, start_of
-from mi_eval.design.audit import Audit, AuditSettings, audit_design
+from mi_eval.design.audit import Audit, AuditSettings, audit_design, simulated_light
 from mi_eval.design.checkpoint import Checkpoint
 from mi_eval.design.determinism import deterministic_torch
 from mi_eval.design.objectives import Objective, make_objective
 from mi_eval.design.problem import DesignProblem
 from mi_eval.design.result import DesignResult, Restart
-from mi_eval.systems import SystemDesign
+from mi_eval.systems import ChosenExposure, SystemDesign
 
 #: Runs one function on every number, in any order; the cluster's map, or the built-in one.
 Mapper = Callable[[Callable[[int], AscentState], Sequence[int]], Iterable[AscentState]]
@@ -31,6 +31,8 @@ Mapper = Callable[[Callable[[int], AscentState], Sequence[int]], Iterable[Ascent
 _RACE_SHARE = 8
 _SAVE_STARTS = 16  # starts of a race between checkpoints
 _SAME_BITS = 1e-6  # of the value: a symmetry of the objective, beyond rounding errors
+_LIGHT_FRAMES = 256  # to check light and full well on where there is no audit
+_WELL_FRAMES, _WELL_SHARE = 1024, 5e-4  # half of what may saturate: the check is on other objects
 _OTHER_OBJECTS = 1_000_003  # added to the seed for objects that the optimiser does not see
 
 
@@ -137,6 +139,8 @@ def optimise(
     """
     settings = settings or OptimiserSettings()
     system = problem.system
+    if start is not None:
+        start = problem.adopted(start)
     if start is not None and start.system != system:
         raise PhotonbitsError("a start of another system", legal="the same name and fields")
     if audit is not None:
@@ -164,7 +168,7 @@ def optimise(
         best = max(states, key=lambda s: s.best_value)
         after = SystemDesign(system, best.best)
         if best.step > 0:
-            after = _aimed(after, objective)
+            after = _within_well(_aimed(after, objective), problem, settings.seed)
         values = [_bits(objective, design) for design in (before, after)]
         if objective.noisy:  # reports are on new objects already
             values += values
@@ -175,6 +179,7 @@ def optimise(
     audits: list[Audit | None] = [None, None]
     if audit is not None:
         audits = [audit_design(design, problem, audit) for design in track((before, after), "Auditing designs")]
+    light = simulated_light(after, problem, _LIGHT_FRAMES, settings.seed) if audits[1] is None else audits[1].light
     return DesignResult(
         problem=problem,
         before=before,
@@ -186,6 +191,7 @@ def optimise(
         fresh_after=values[3],
         audit_before=audits[0],
         audit_after=audits[1],
+        light=light,
         restarts=tuple(
             Restart(
                 s.index, "given" if start is not None and s.index == 0 else start_of(s.index), s.best_value, s.curve
@@ -323,6 +329,20 @@ def _aimed(design: SystemDesign, objective: Objective) -> SystemDesign:
         return design
     found, there = _bits(objective, design), _bits(objective, moved)
     return moved if abs(there - found) <= _SAME_BITS * abs(found) else design
+
+
+def _within_well(design: SystemDesign, problem: DesignProblem, seed: int) -> SystemDesign:
+    """The design with a chosen exposure short enough for the full well; the objective only leans against it.
+
+    Light and dark charge both go with the exposure, so the factor is exact.
+    """
+    system, well = design.system, problem.full_well_e
+    if not isinstance(system, ChosenExposure) or well is None:
+        return design
+    high = simulated_light(design, problem, _WELL_FRAMES, seed + _OTHER_OBJECTS, above=_WELL_SHARE).high_charge_e
+    if high <= well:
+        return design
+    return SystemDesign.of(system, system.shortened(design.tensors(), well / high))
 
 
 def _as_it_is(start: SystemDesign, objective: Objective) -> AscentState:

@@ -12,7 +12,9 @@ from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.channel import Channel
 from mi_eval.objects import ObjectPrior
 from mi_eval.objects.prior import Part
-from mi_eval.systems import ImagingSystem
+from mi_eval.systems import ChosenExposure, ImagingSystem, SystemDesign
+from mi_eval.systems.exposed import EXPOSURE
+from mi_eval.systems.protocol import Parameters
 from mi_eval.torch_extra import Tensor, torch
 
 FloatArray = NDArray[np.float64]
@@ -51,7 +53,12 @@ class DesignProblem:
     full_well_e : float or None
         Charge that no pixel should exceed; by default that of the noise model, None where it has none.
     exposure_s : float
-        For the dark charge.
+        Time of one frame, for the dark charge; 0 where it is not stated.
+    longest_exposure_s : float or None
+        The most that the exposure may be.
+    choose_exposure : bool
+        Choose the exposure with the optics, up to the longest. The light is then what is stated for ``exposure_s``, and
+        goes in proportion to time; ``system`` becomes a `ChosenExposure` of the one that is given.
 
     Raises
     ------
@@ -68,6 +75,8 @@ class DesignProblem:
     rms_jy: float | None = None
     full_well_e: float | None = None
     exposure_s: float = 0.0
+    longest_exposure_s: float | None = None
+    choose_exposure: bool = False
     channel: Channel = field(init=False, repr=False, compare=False)
     _scale: float = field(init=False, repr=False, compare=False)
 
@@ -76,6 +85,7 @@ class DesignProblem:
             # A design is for every place on the sensor: the averages stand for all pixels.
             object.__setattr__(self, "noise_model", replace(self.noise_model, maps=None))
         object.__setattr__(self, "channel", Channel(self.noise_model))
+        self._take_exposure()
         if self.full_well_e is None:
             object.__setattr__(self, "full_well_e", None if self.system.signed else self.channel.full_well_e)
         wanted = self.system.objects_are
@@ -107,6 +117,30 @@ class DesignProblem:
             )
         object.__setattr__(self, "_scale", self._find_scale())
 
+    def _take_exposure(self) -> None:
+        longest = self.longest_exposure_s
+        if not (np.isfinite(self.exposure_s) and self.exposure_s >= 0):
+            raise PhotonbitsError(f"exposure_s is {self.exposure_s}", legal="seconds, 0 or more")
+        if longest is not None and not (np.isfinite(longest) and longest > 0 and self.exposure_s <= longest):
+            raise PhotonbitsError(
+                f"exposure_s {self.exposure_s:g} with longest_exposure_s {longest:g}",
+                legal="an exposure up to the longest",
+            )
+        system = self.system
+        if isinstance(system, ChosenExposure):
+            stated = (system.reference_exposure_s, system.longest_exposure_s)
+            if not self.choose_exposure or stated != (self.exposure_s, longest):
+                raise PhotonbitsError(
+                    f"a system with exposures {stated} s", legal="choose_exposure, and the same times in the problem"
+                )
+        elif self.choose_exposure:
+            if longest is None or not self.exposure_s:
+                raise PhotonbitsError(
+                    "an exposure that is chosen without a limit",
+                    legal="exposure_s, for which the light is stated, and longest_exposure_s",
+                )
+            object.__setattr__(self, "system", ChosenExposure(self.system, self.exposure_s, longest))
+
     def _find_scale(self) -> float:
         if self.system.objects_are == "relative":
             return 1.0
@@ -129,6 +163,25 @@ class DesignProblem:
     def scale(self) -> float:
         """The system's units for one unit of the object prior: electrons, or 1 for relative objects."""
         return self._scale
+
+    def charge_e(self, light_e: Tensor, parameters: Parameters) -> Tensor:
+        """Charge of pixels, electrons, of the light of a design: photo-response and dark charge of its exposure."""
+        return self.channel.charge_e(light_e, self._seconds(parameters))
+
+    def _seconds(self, parameters: Parameters) -> Tensor | float:
+        chosen = EXPOSURE in parameters
+        return self.exposure_s * torch.exp2(parameters[EXPOSURE]) if chosen else self.exposure_s
+
+    def exposure_of(self, design: SystemDesign) -> float:
+        """Time of one frame of a design, s: the chosen one, or that of the problem."""
+        return float(self._seconds(design.tensors()))
+
+    def adopted(self, design: SystemDesign) -> SystemDesign:
+        """A design as one of the problem's system: optics alone get the stated exposure where it is to be chosen."""
+        outer = self.system
+        if isinstance(outer, ChosenExposure) and design.system == outer.system:
+            return SystemDesign.of(outer, outer.with_exposure(design.tensors()))
+        return design
 
     def draw(self, n: int, rng: np.random.Generator) -> Tensor:
         """Objects in the system's own units, (n, planes, height, width)."""
@@ -153,12 +206,25 @@ class DesignProblem:
     @property
     def flags(self) -> tuple[tuple[str, str], ...]:
         """Limits that are missing, as (code, sentence)."""
-        if self.system.signed or self.full_well_e is not None:
+        if self.system.signed:
             return ()
-        return (
-            (
-                "no_full_well",
+        found = []
+        if self.full_well_e is None:
+            text = (
                 "Neither the sensor nor the limits state a full well: nothing keeps the light of this design from "
-                "saturating a real sensor.",
-            ),
-        )
+                "saturating a real sensor."
+            )
+            found.append(("no_full_well", text))
+        if self.dark_current_e_per_s > 0 and not self.exposure_s:
+            text = (
+                f"The sensor has a dark current of {self.dark_current_e_per_s:.4g} e-/s, and no exposure is stated: "
+                "its charge is left out."
+            )
+            found.append(("no_exposure", text))
+        return tuple(found)
+
+    @property
+    def dark_current_e_per_s(self) -> float:
+        """Of the sensor; 0 where it states none."""
+        entry = self.noise_model.parameter("dark_current_e_per_s")
+        return 0.0 if entry is None else float(entry.value)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from calibrate import __version__
-from mi_eval.design.audit import Audit
+from mi_eval.design.audit import Audit, LightUse
 from mi_eval.design.context import psf_side_px
 from mi_eval.design.contrastive_objective import NEAR_CAP_BITS
 from mi_eval.design.problem import DesignProblem
@@ -58,6 +58,8 @@ class DesignResult:
     fresh_before, fresh_after : float
         The same on objects that the optimiser did not see.
     audit_before, audit_after : Audit or None
+    light : LightUse
+        Of the new design: that of the audit, or of simulated light where there is none.
     restarts : tuple of Restart
     raced_bits_per_pixel : tuple of float
         The surrogate of every start at the end of the race for which starts go on, best first; empty without a race.
@@ -77,6 +79,7 @@ class DesignResult:
     fresh_after: float
     audit_before: Audit | None
     audit_after: Audit | None
+    light: LightUse
     restarts: tuple[Restart, ...]
     raced_bits_per_pixel: tuple[float, ...]
     settings: dict[str, Any]
@@ -99,7 +102,7 @@ class DesignResult:
         return value, float(np.hypot(after.std, before.std)), (low, high)
 
     def limit_checks(self) -> tuple[LimitCheck, ...]:
-        """Every limit of the system, and full well and light where there is an audit."""
+        """Every limit of the system, and exposure, light and full well where they are stated."""
         used = self.after.system.usage(self.after.tensors())
         checks = [
             LimitCheck(
@@ -113,21 +116,24 @@ class DesignResult:
             )
             for limit in self.after.system.limits()
         ]
-        audit, budget, well = self.audit_after, self.problem.mean_light_e, self.problem.full_well_e
-        if audit is not None and budget is not None:
-            light = audit.mean_light_e - self._dark_e()
+        problem, exposure = self.problem, self.problem.exposure_of(self.after)
+        if exposure and "exposure" not in used:
+            longest = problem.longest_exposure_s or exposure
+            meaning = "time of one frame, fixed"
+            checks.append(LimitCheck("exposure", longest, exposure, "s", meaning, exposure >= longest, True))
+        budget, well = problem.mean_light_e, problem.full_well_e
+        if budget is not None:
+            if "exposure" in used:
+                budget *= exposure / problem.exposure_s
+            light = self.light.mean_light_e - problem.dark_current_e_per_s * exposure
             meaning = "mean light on a pixel against that of the open system"
-            kept = light <= budget * 1.05  # the audit's objects are a sample
+            kept = light <= budget * 1.05  # the objects are a sample
             checks.append(LimitCheck("light", budget, light, "e-", meaning, light >= 0.98 * budget, kept))
-        if audit is not None and well is not None:
+        if well is not None:
             meaning = "charge that one pixel in a thousand exceeds"
-            high = audit.high_charge_e
-            checks.append(LimitCheck("full_well", well, high, "e-", meaning, high >= 0.9 * well, audit.keeps_full_well))
+            high, kept = self.light.high_charge_e, self.light.keeps_full_well
+            checks.append(LimitCheck("full_well", well, high, "e-", meaning, high >= 0.9 * well, kept))
         return tuple(checks)
-
-    def _dark_e(self) -> float:
-        entry = self.problem.noise_model.parameter("dark_current_e_per_s")
-        return 0.0 if entry is None else entry.value * self.problem.exposure_s
 
     def flags(self) -> tuple[tuple[str, str], ...]:
         """Doubts about the design, as (code, sentence)."""
@@ -208,6 +214,8 @@ class DesignResult:
                 "rms_jy": problem.rms_jy,
                 "full_well_e": problem.full_well_e,
                 "exposure_s": problem.exposure_s,
+                "longest_exposure_s": problem.longest_exposure_s,
+                "choose_exposure": problem.choose_exposure,
             },
             "noise_model": {
                 "kind": problem.noise_model.camera.kind,

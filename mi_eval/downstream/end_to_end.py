@@ -130,6 +130,7 @@ def train_end_to_end(
     with deterministic_torch():
         joint = _Joint.start(problem, settings)
         if start is not None:
+            start = problem.adopted(start)
             if start.system != problem.system:
                 raise PhotonbitsError("a start of another system", legal="the same name and fields")
             joint.parameters = start.tensors()
@@ -220,7 +221,7 @@ class _Joint:
     def frames(self, objects: Tensor, generator: Any) -> Tensor:
         """Raw frames of objects through the current design, with gradients in its parameters."""
         light = self.problem.system.forward(objects, self.parameters)
-        charge = self.problem.channel.charge_e(light, self.problem.exposure_s)
+        charge = self.problem.charge_e(light, self.parameters)
         if not self.problem.channel.signed:
             charge = torch.clamp(charge, min=0.0)  # transforms leave -1e-14
         return self.problem.channel.sample(charge, generator)

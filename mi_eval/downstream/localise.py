@@ -125,8 +125,9 @@ class _Model:
         mine = torch.from_numpy((plane[:, None] == np.arange(shape[0])).astype(np.float64))
         objects = mine[:, :, None, None] * spot[:, None] + self.prior.background / shape[0]
         design, problem = setting.design, setting.problem
-        light = design.system.forward(problem.scale * objects, design.tensors())
-        return problem.channel.charge_e(light, problem.exposure_s)
+        parameters = design.tensors()
+        light = design.system.forward(problem.scale * objects, parameters)
+        return problem.charge_e(light, parameters)
 
     def charge_and_slopes(self, state: FloatArray, plane: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Charge (n, pixels), and its slopes (n, 3, pixels) in row, column and flux; ``state`` is (n, 3)."""

@@ -272,6 +272,7 @@ def _facts(result: DesignResult, timed: bool) -> list[tuple[str, str]]:
     facts = [
         ("Objects", problem.objects.describe()),
         ("Light", light),
+        ("Exposure", _exposure(result)),
         ("Full well", well),
         (
             "Sensor",
@@ -279,7 +280,9 @@ def _facts(result: DesignResult, timed: bool) -> list[tuple[str, str]]:
         ),
         ("Bit depth", "real values" if camera.bit_depth is None else f"{camera.bit_depth}"),
     ]
-    facts += [(f"System: {key}", f"{value}") for key, value in problem.system.constants().items()]
+    for key, value in problem.system.constants().items():
+        within = value.items() if isinstance(value, dict) else ((key, value),)
+        facts += [(f"System: {name}", f"{entry}") for name, entry in within]
     facts += [(f"Optimiser: {key}", f"{value}") for key, value in settings.items()]
     audit = result.audit_after
     if audit is not None:
@@ -290,6 +293,15 @@ def _facts(result: DesignResult, timed: bool) -> list[tuple[str, str]]:
         facts.append(("Cost of the optimisation", f"{result.cpu_seconds:.2f} CPU seconds"))
         facts.append(("Peak memory", f"{result.peak_memory_mb:.0f} MB"))
     return facts
+
+
+def _exposure(result: DesignResult) -> str:
+    problem, seconds = result.problem, result.problem.exposure_of(result.after)
+    if not seconds:
+        return "not stated"
+    if problem.choose_exposure:
+        return f"{seconds:.4g} s, chosen; the light is that of {problem.exposure_s:g} s"
+    return f"{seconds:.4g} s"
 
 
 def _chart(figure: Figure, name: str, title: str, caption: str) -> Chart:

@@ -16,6 +16,7 @@ from mi_eval.systems.names import SYSTEM_NAMES
 
 if TYPE_CHECKING:
     from mi_eval.systems.coded_aperture import CodedAperture
+    from mi_eval.systems.exposed import ChosenExposure
     from mi_eval.systems.interferometer import Interferometer, InterferometerSchedule
     from mi_eval.systems.kernel import CircularKernel
     from mi_eval.systems.kspace import KSpaceSampling
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SYSTEM_NAMES",
+    "ChosenExposure",
     "CircularKernel",
     "CodedAperture",
     "ColourMosaic",
@@ -52,6 +54,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "ChosenExposure": "mi_eval.systems.exposed",
         "CircularKernel": "mi_eval.systems.kernel",
         "CodedAperture": "mi_eval.systems.coded_aperture",
         "ColourMosaic": "mi_eval.systems.mosaic",

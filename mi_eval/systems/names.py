@@ -15,3 +15,7 @@ SYSTEM_NAMES: dict[str, tuple[str, str]] = {
     "lenslet_array": ("mi_eval.systems.lenslet_array", "LensletArray"),
     "phase_mask": ("mi_eval.systems.phase_mask", "PhaseMask"),
 }
+#: Systems that hold another one: files know them, configurations have words of their own for them.
+OUTER_NAMES: dict[str, tuple[str, str]] = {
+    "chosen_exposure": ("mi_eval.systems.exposed", "ChosenExposure"),
+}

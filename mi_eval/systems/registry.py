@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from calibrate import PhotonbitsError
-from mi_eval.systems.names import SYSTEM_NAMES
+from mi_eval.systems.names import OUTER_NAMES, SYSTEM_NAMES
 from mi_eval.systems.protocol import ImagingSystem
 
 
@@ -20,9 +20,9 @@ def system_class(name: str) -> type[ImagingSystem]:
     PhotonbitsError
         If no system has that name.
     """
-    if name not in SYSTEM_NAMES:
+    if name not in SYSTEM_NAMES and name not in OUTER_NAMES:
         raise PhotonbitsError(f"imaging system {name!r}", legal=", ".join(SYSTEM_NAMES))
-    module, class_name = SYSTEM_NAMES[name]
+    module, class_name = {**SYSTEM_NAMES, **OUTER_NAMES}[name]
     found: type[ImagingSystem] = getattr(import_module(module), class_name)
     return found
 
@@ -52,5 +52,9 @@ def make_system(name: str, constants: Mapping[str, Any]) -> ImagingSystem:
 
 
 def _frozen(value: Any) -> Any:
-    """Lists, as files hold them, as tuples."""
+    """Lists, as files hold them, as tuples; a mapping is the system within another."""
+    if isinstance(value, Mapping):
+        if not isinstance(value.get("name"), str):
+            raise PhotonbitsError("a system without name", legal="name and fields")
+        return make_system(value["name"], {key: entry for key, entry in value.items() if key != "name"})
     return tuple(_frozen(entry) for entry in value) if isinstance(value, list | tuple) else value

@@ -61,6 +61,30 @@ def test_a_run_writes_design_and_report(folder):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
 
 
+def test_the_exposure_is_chosen_from_a_start_of_optics_alone(folder):
+    text = SMALL.replace("audit: {frames: 60, patch_size: 4}", "audit: null").replace(
+        "restarts: 2, starts: 3", "restarts: 1"
+    )
+    (folder / "config.yaml").write_text(text)
+    assert run(folder / "config.yaml", "-o", folder / "optics", "--deterministic").exit_code == 0
+    light = "mean_light_e: 300, exposure_s: 0.1, longest_exposure_s: 2.0, choose_exposure: true"
+    (folder / "config.yaml").write_text(text.replace("mean_light_e: 300", light) + "start: optics/design.npz\n")
+    done = run(folder / "config.yaml", "-o", folder / "out", "--json", "--deterministic")
+    assert done.exit_code == 0, done.stderr
+    content = json.loads(done.stdout)
+    (exposure,) = [entry for entry in content["limits"] if entry["name"] == "exposure"]
+    assert exposure["value"] == 2.0 and 0.1 < exposure["used"] <= 2.0
+    names = [entry["name"] for entry in content["limits"]]
+    assert names[-2:] == ["light", "full_well"] and "exposure_octaves" in [p["name"] for p in content["parameters"]]
+    page = checked((folder / "out" / "report.html").read_text())
+    assert "chosen; the light is that of 0.1 s" in page.text and "System: mask_shape" in page.text
+    design = SystemDesign.load(folder / "out" / "design.npz")
+    assert design.system.system.mask_shape == (3, 3) and design.system.longest_exposure_s == 2.0
+    (folder / "config.yaml").write_text(text.replace("mean_light_e: 300", light.replace("2.0", "0.05")))
+    done = run(folder / "config.yaml", "-o", folder / "out2")
+    assert done.exit_code == 1 and "up to the longest" in done.stderr
+
+
 def test_restarts_run_on_a_cluster(folder):
     distributed = pytest.importorskip("distributed")
     text = SMALL.replace("audit: {frames: 60, patch_size: 4}", "audit: null")

@@ -7,6 +7,7 @@ import torch
 from calibrate import PhotonbitsError
 from mi_eval.systems import (
     SYSTEM_NAMES,
+    ChosenExposure,
     CircularKernel,
     CodedAperture,
     ColourMosaic,
@@ -20,6 +21,7 @@ from mi_eval.systems import (
     SystemDesign,
     make_system,
 )
+from mi_eval.systems.names import OUTER_NAMES
 from mi_eval.systems.optics import capped_simplex
 from mi_eval.systems.zernike import noll_index, zernike
 
@@ -43,8 +45,14 @@ PLATE = dict(
     aperture_diameter_mm=0.3,
     largest_power_per_m=900.0,
 )
+MASK = {"name": "coded_aperture", "shape": [8, 8], "mask_shape": [3, 3]}
+SECONDS = {"reference_exposure_s": 0.5, "longest_exposure_s": 2.0}
 STATIONS = ((0.0, 0.0), (1.2e5, 3e4), (-9e4, 1e5), (2e4, -1.7e5))
 SYSTEMS = {
+    "chosen_exposure": ChosenExposure(CodedAperture((12, 10), (4, 3), margin_px=2), 0.2, 1.5),
+    "chosen_exposure led_array": ChosenExposure(
+        LedArray((16, 16), 0.3, 0.6, 0.4, 0.6, light_e=200.0, power=0.8, diodes=3), 1.0, 1.0
+    ),
     "circular_kernel": CircularKernel((6, 8), 2.0),
     "coded_aperture": CodedAperture((12, 10), (4, 3), margin_px=2),
     "colour_mosaic": ColourMosaic((6, 8), 5, 0.9),
@@ -84,7 +92,7 @@ def some_objects(system, n=3, seed=0):
 
 
 def test_every_system_is_tested():
-    assert {system.name for system in SYSTEMS.values()} == set(SYSTEM_NAMES)
+    assert {system.name for system in SYSTEMS.values()} == set(SYSTEM_NAMES) | set(OUTER_NAMES)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -147,7 +155,7 @@ def test_gradients_against_finite_differences(name):
         assert np.max(np.abs(expected)) > 0
 
 
-@pytest.mark.parametrize("name", [n for n in SYSTEMS if SYSTEMS[n].objects_are == "light"])
+@pytest.mark.parametrize("name", [n for n in SYSTEMS if SYSTEMS[n].objects_are == "light" and "exposure" not in n])
 def test_light_is_only_lost(name):
     """Passive optics: whatever the parameters, frames hold no more light than the objects sent."""
     system = SYSTEMS[name]
@@ -158,7 +166,9 @@ def test_light_is_only_lost(name):
         assert float(system.forward(point, parameters).sum()) <= float(point.sum()) * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("name", [n for n in SYSTEMS if not n.startswith(("colour", "led", "interfer"))])
+@pytest.mark.parametrize(
+    "name", [n for n in SYSTEMS if not n.endswith("led_array") and not n.startswith(("colour", "interfer"))]
+)
 def test_transfer_function_is_that_of_the_forward_model(name):
     system = SYSTEMS[name]
     objects = some_objects(system, seed=5)
@@ -166,8 +176,9 @@ def test_transfer_function_is_that_of_the_forward_model(name):
     spectrum = (torch.fft.fft2(objects) * system.transfer(parameters)).sum(dim=1)
     whole = torch.fft.ifft2(spectrum)
     assert float(whole.imag.abs().max()) < 1e-9 * float(whole.real.abs().max())
-    margin = (system.shape[0] - system.frame_shape[0]) // 2
-    inner = whole.real[:, margin : system.shape[0] - margin, margin : system.shape[1] - margin]
+    height, width = system.object_shape[1:]
+    margin = (height - system.frame_shape[0]) // 2
+    inner = whole.real[:, margin : height - margin, margin : width - margin]
     expected = inner if system.signed else torch.clamp(inner, min=0)
     torch.testing.assert_close(system.forward(objects, parameters), expected, rtol=1e-9, atol=1e-9)
 
@@ -218,6 +229,10 @@ def test_files_that_are_no_designs_are_refused(tmp_path):
         ("interferometer", {**ARRAY, "latitude_deg": 40.0, "hour_angles_h": [0.0, 12.0], "declination_deg": 0.0}, "up"),
         ("interferometer_schedule", {**SCHEDULE, "stations_m": [[0, 0], [5e5, 0]]}, "500000 m apart"),
         ("interferometer_schedule", {**SCHEDULE, "baseline_time_s": 40.0}, "at most 36"),
+        ("chosen_exposure", {"system": {"shape": [8, 8]}, **SECONDS}, "without name"),
+        ("chosen_exposure", {"system": {"name": "circular_kernel", "shape": [8, 8], "power": 1.0}, **SECONDS}, "own"),
+        ("chosen_exposure", {"system": {**MASK, "mask_shape": [9, 1]}, **SECONDS}, "mask_shape"),
+        ("chosen_exposure", {"system": MASK, "reference_exposure_s": 3.0, "longest_exposure_s": 2.0}, "exposure_s 3"),
         ("lenslet_array", {k: v for k, v in PLATE.items() if k != "largest_power_per_m"}, "lacks largest_power"),
         ("lenslet_array", {**PLATE, "largest_power_per_m": 400.0}, "500 or more"),
         ("lenslet_array", {**PLATE, "lenslets": 4}, "at most 40%"),
