@@ -217,6 +217,8 @@ _FLAGS = (
         "Noise is {percent:.2g} % larger on the slopes of the scene: the camera or the scene moved between shots. The "
         "flatter half of the pixels is used alone.",
     ),
+    Flag("emva1288_absent", "EMVA 1288 leaves out: {what}."),
+    Flag("emva1288_limits", "EMVA 1288: {what}."),
     Flag("not_measured", "The values were given, not measured: no uncertainty is known."),
 )
 

@@ -13,6 +13,7 @@ from calibrate.plumbing.command_line import SETTINGS, command_options, print_jso
 @click.command(context_settings=SETTINGS)
 @click.argument("sensor", type=click.Path(path_type=Path))
 @click.argument("captures", type=click.Path(path_type=Path))
+@click.option("--unseen", is_flag=True, help="Compare only frames in files that were not part of the fit.")
 @click.option(
     "--shift-bits",
     type=click.IntRange(0, 16),
@@ -21,7 +22,7 @@ from calibrate.plumbing.command_line import SETTINGS, command_options, print_jso
 )
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object on stdout.")
 @command_options
-def check(sensor: Path, captures: Path, shift_bits: int | None, as_json: bool) -> None:
+def check(sensor: Path, captures: Path, unseen: bool, shift_bits: int | None, as_json: bool) -> None:
     """Compare the noise in CAPTURES with what the noise model SENSOR (YAML) predicts.
 
     Exits with 0 where they agree, and with 1 and a diagnosis where they do not. CAPTURES are as for fit: flats, darks
@@ -31,7 +32,8 @@ def check(sensor: Path, captures: Path, shift_bits: int | None, as_json: bool) -
     from calibrate.noise_model import NoiseModel
     from calibrate.validation import check_captures, format_result
 
-    result = check_captures(NoiseModel.load(sensor), load_captures(captures, shift_bits=shift_bits))
+    found = load_captures(captures, shift_bits=shift_bits)
+    result = check_captures(NoiseModel.load(sensor), found, unseen=unseen)
     if as_json:
         print_json(result.to_dict())
     else:

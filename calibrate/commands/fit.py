@@ -57,6 +57,12 @@ def _channels_option(context: click.Context, option: click.Parameter, text: str)
     metavar="N",
     help="Empty low bits of left-aligned codes. Default: the manifest's, else 0.",
 )
+@click.option(
+    "--hold-out",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Leave every Nth level of flats and of darks out of the fit, for calibrate check --unseen.",
+)
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report as well.")
 @click.option("--json", "as_json", is_flag=True, help="The noise model as one JSON object on stdout.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of anything random.")
@@ -71,6 +77,7 @@ def fit(
     from_scenes: bool,
     offset_dn: float | None,
     shift_bits: int | None,
+    hold_out: int | None,
     report: Path | None,
     as_json: bool,
     seed: int,
@@ -95,6 +102,13 @@ def fit(
     found = (load_bursts if from_scenes else load_captures)(captures, shift_bits=shift_bits)
     for text in found.notes:
         note(f"Note: {text}.")
+    if hold_out is not None:
+        from calibrate.captures.hold_out import without_every
+
+        if from_scenes or found.points:
+            raise click.UsageError("--hold-out is for frames of flats and darks")
+        found, n_held = without_every(found, hold_out)
+        note(f"Held out {n_held} frames. Compare them with: calibrate check {output} {captures} --unseen")
     several = len(split_by_setting(found).parts) > 1
 
     def fit_one(part: CaptureSet) -> NoiseModel:

@@ -9,6 +9,7 @@ from calibrate.emva1288.nonuniformity import SpatialMeasurement
 from calibrate.emva1288.sensitivity import Sensitivity
 from calibrate.emva1288.statistics import Levels
 from calibrate.emva1288.uncertainty import Scatter
+from calibrate.flags import flag
 from calibrate.schema import FlagEntry
 
 #: Release 4 asks for this many frames in a spatial stack and exposures of darks.
@@ -28,10 +29,10 @@ def find_flags(
     flags = []
     absent = _absent(levels, found, dark, bright)
     if absent:
-        flags.append(FlagEntry(code="emva1288_absent", message=f"EMVA 1288 leaves out: {'; '.join(absent)}."))
+        flags.append(flag("emva1288_absent", what="; ".join(absent)))
     limits = _limits(levels, found, scatter, dark, bright, values)
     if limits:
-        flags.append(FlagEntry(code="emva1288_limits", message=f"EMVA 1288: {'; '.join(limits)}."))
+        flags.append(flag("emva1288_limits", what="; ".join(limits)))
     return flags
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrate.captures import CaptureSet, Setting, load_captures, split_by_setting
+from calibrate.captures.hold_out import only_files
 from calibrate.captures.settings import TEMPERATURE_GAP_C
 from calibrate.channels import section_of_captures
 from calibrate.noise_model import NoiseModel
@@ -20,7 +21,9 @@ from calibrate.validation.tables import check_table
 from calibrate.validation.verdict import examine
 
 
-def check_captures(model: NoiseModel, captures: str | Path | CaptureSet, *, seed: int = 0) -> CheckResult:
+def check_captures(
+    model: NoiseModel, captures: str | Path | CaptureSet, *, seed: int = 0, unseen: bool = False
+) -> CheckResult:
     """Compare captures with a noise model: noise per signal range, the whole distribution, offset and structure.
 
     Parameters
@@ -31,6 +34,8 @@ def check_captures(model: NoiseModel, captures: str | Path | CaptureSet, *, seed
         offset) and variances.
     seed : int
         Of the randomised transform and of the sample of pixels in it.
+    unseen : bool
+        Compare only frames in files that were not part of the fit (by their SHA-256).
 
     Returns
     -------
@@ -42,12 +47,14 @@ def check_captures(model: NoiseModel, captures: str | Path | CaptureSet, *, seed
     ------
     PhotonbitsError
         If the captures cannot be read, do not fit the model (shape of the maps, bit depth, several gain settings),
-        hold no pair of frames, or are saturated throughout.
+        hold no pair of frames, or are saturated throughout; with ``unseen``, if all were part of the fit.
     """
     if not isinstance(captures, CaptureSet):
         captures = load_captures(captures)
     if captures.points:
         return check_table(model, captures)
+    if unseen:
+        captures = _unseen(model, captures)
     captures, notes = _one_setting(model, captures)
     _check_depth(model, captures)
     parts = [_check_part(name, own, some, seed) for name, own, some in _channels(model, captures)]
@@ -167,6 +174,20 @@ def _notes(model: NoiseModel, captures: CaptureSet, comparisons: Sequence[Compar
     if stored is not None and captures.shape is not None and tuple(stored) != captures.shape:
         out.append(f"The frames are {captures.shape[0]} x {captures.shape[1]}, the model's {stored[0]} x {stored[1]}.")
     return out
+
+
+def _unseen(model: NoiseModel, captures: CaptureSet) -> CaptureSet:
+    known = {entry.sha256 for entry in model.document.provenance.files}
+    paths = sorted({reference.path for level in captures.levels for reference in level.frames})
+    fresh = {path for path, digest in zip(paths, sha256_of_files(paths), strict=True) if digest not in known}
+    if not fresh:
+        raise PhotonbitsError(
+            "all frames were part of the fit",
+            where=captures.root,
+            legal="files that the fit has not seen",
+            remedy="Shoot new frames, or fit with --hold-out",
+        )
+    return only_files(captures, fresh)
 
 
 def _frames_in_fit(model: NoiseModel, captures: CaptureSet, comparisons: Sequence[Comparison]) -> tuple[int, int]:

@@ -144,3 +144,27 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "SENSOR CAPTURES" in done.stdout and "--json" in done.stdout
+
+
+def test_levels_held_out_of_a_fit_are_checked_alone(place, tmp_path):
+    """One set of captures is enough for an independent check."""
+    done = call("fit", place / "fit", "-o", tmp_path / "sensor.yaml", "--hold-out", 4)
+    assert done.exit_code == 0 and "Held out " in done.stderr and "--unseen" in done.stderr
+    checked = call("check", tmp_path / "sensor.yaml", place / "fit", "--unseen", "--json")
+    result = json.loads(checked.stdout)
+    assert checked.exit_code == 0 and result["frames_in_fit"] == 0
+    held = int(done.stderr.split("Held out ")[1].split()[0])
+    assert 4 <= held == result["frames"] < 20
+    whole = json.loads(call("check", tmp_path / "sensor.yaml", place / "fit", "--json").stdout)
+    assert whole["frames_in_fit"] == whole["frames"] - held > 0
+
+
+def test_nothing_unseen_or_nothing_to_hold_out_is_an_error(place, tmp_path):
+    done = call("check", place / "sensor.yaml", place / "fit", "--unseen")
+    assert done.exit_code == 1 and "all frames were part of the fit" in done.stderr and "--hold-out" in done.stderr
+    for name in ("flat_1ms", "flat_2ms", "dark_1ms", "dark_2ms"):
+        level = 300 if name.startswith("flat") else 100
+        codes = np.random.default_rng(len(name)).normal(level, 5, (2, 16, 16)).astype(np.uint16)
+        np.save(tmp_path / f"{name}.npy", codes)
+    done = call("fit", tmp_path, "-o", tmp_path / "s.yaml", "--hold-out", 2)
+    assert done.exit_code == 1 and "nothing can be held out of 4 levels" in done.stderr
