@@ -129,6 +129,10 @@ def assemble(
     for entry in described:
         if "other_images" in info_of(entry).header:
             notes.add("only the first image of a file with several FITS images is used", entry.where)
+        if "companded" in info_of(entry).header:
+            notes.add(
+                "the codes are companded (LinearizationTable): response and noise are those of the codes", entry.where
+            )
     return CaptureSet(
         root=root,
         source=source,

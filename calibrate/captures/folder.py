@@ -10,7 +10,8 @@ from calibrate.captures.assemble import Entry, Notes, Stated, assemble, describe
 from calibrate.captures.capture_set import CaptureSet, FrameKind, FrameReference, IgnoredFile
 from calibrate.captures.from_files import complete, note_unknown_exposures
 from calibrate.captures.names import NamedKind, is_master, kind_from_name, natural_key
-from calibrate.frames import UnsupportedFrameError, reader_by_suffix, stem_of
+from calibrate.frames import UnsupportedFrameError, camera_raw_error, reader_by_suffix, stem_of
+from calibrate.frames.registry import known_suffixes
 from calibrate.plumbing.errors import PhotonbitsError
 
 NEITHER = "neither dark nor flat by name or header; name it so, or write a manifest"
@@ -57,6 +58,9 @@ def _judge(path: Path, root: Path, notes: Notes, scenes: bool) -> _Verdict:
     """Decide what one file is; with ``scenes`` what is not dark is one, in a level of its folder and name."""
     name = path.relative_to(root)
     if reader_by_suffix(path) is None:
+        camera_raw = camera_raw_error(path)
+        if camera_raw is not None:
+            return _Verdict(reason=f"{camera_raw.what}. {camera_raw.remedy}")
         headerless = path.suffix.lower() in (".raw", ".bin", ".dat")
         return _Verdict(reason=_HEADERLESS if headerless else _NOT_IMAGE)
     bare = name.with_name(stem_of(path))
@@ -128,6 +132,6 @@ def _no_frames(folder: Path, ignored: list[IgnoredFile]) -> PhotonbitsError:
         what,
         where=folder,
         legal="frames named dark, bias, flat or bright (or in folders so named), FITS frames with IMAGETYP, "
-        "manifest.csv, manifest.yaml or an EMVA 1288 descriptor",
+        f"manifest.csv, manifest.yaml or an EMVA 1288 descriptor; image formats: {known_suffixes()}",
         remedy="Name the files so, or write a manifest that lists them",
     )

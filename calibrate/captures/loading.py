@@ -13,7 +13,7 @@ from calibrate.captures.manifest import load_manifest
 from calibrate.captures.manifest_fields import MOST_SHIFT_BITS
 from calibrate.captures.table import load_table
 from calibrate.captures.text import read_text
-from calibrate.frames import reader_by_suffix
+from calibrate.frames import camera_raw_error, reader_by_suffix
 from calibrate.plumbing.errors import PhotonbitsError
 
 _LEGAL = "a folder, a manifest (.yaml, .yml, .csv), an EMVA 1288 descriptor or a text table"
@@ -61,6 +61,9 @@ def load_captures(path: str | Path, *, shift_bits: int | None = None) -> Capture
             legal=_LEGAL,
             remedy="Name the folder, or list the file in a manifest that says which frames are dark or flat",
         )
+    camera_raw = camera_raw_error(path)
+    if camera_raw is not None:
+        raise camera_raw
     suffix = path.suffix.lower()
     if suffix in (".yaml", ".yml"):
         return load_manifest(path, shift_bits=shift_bits)

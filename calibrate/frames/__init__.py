@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from calibrate.frames.base import Frame, FrameInfo, UnsupportedFrameError, shift_right
-from calibrate.frames.registry import READERS, opened, reader_by_suffix, stem_of
+from calibrate.frames.registry import READERS, camera_raw_error, opened, reader_by_suffix, stem_of
 from calibrate.plumbing.errors import PhotonbitsError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FrameInfo",
     "UnsupportedFrameError",
+    "camera_raw_error",
     "describe_file",
     "iterate_frames",
     "list_readers",
@@ -125,6 +126,6 @@ def list_readers() -> dict[str, tuple[str, ...]]:
     Examples
     --------
     >>> list_readers()["TIFF"]
-    ('.tif', '.tiff')
+    ('.tif', '.tiff', '.dng')
     """
     return {reader.name: reader.suffixes for reader in READERS}

@@ -41,7 +41,8 @@ class FrameInfo:
         ``"bias"`` or ``"scene"``), ``exposure_s``, ``temperature_c``, ``make``, ``model``, ``gain_setting``
         (the camera's own scale), ``gain_scale`` (``"iso"``), ``mode`` (of read-out), ``gain_header_e_per_dn``,
         ``cfa``, ``serial``, ``binning`` (rows, columns), ``exposed`` (first row, row after the last, first column,
-        column after the last: without overscan and masked borders), ``other_images``.
+        column after the last: without overscan and masked borders), ``other_images``; of a DNG ``black_level_dn``,
+        ``white_level_dn`` (tuples, as stated; nothing is subtracted) and ``companded`` (by a LinearizationTable).
     """
 
     path: Path

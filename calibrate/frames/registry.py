@@ -33,7 +33,7 @@ class FrameReader:
 
 
 READERS = (
-    FrameReader("TIFF", (".tif", ".tiff"), "calibrate.frames.tiff"),
+    FrameReader("TIFF", (".tif", ".tiff", ".dng"), "calibrate.frames.tiff"),
     FrameReader("FITS", (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz"), "calibrate.frames.fits"),
     FrameReader("PNG", (".png",), "calibrate.frames.png"),
     FrameReader("NPY", (".npy",), "calibrate.frames.npy"),
@@ -41,6 +41,34 @@ READERS = (
     FrameReader("headerless", (), "calibrate.frames.headerless"),
 )
 _HEADERLESS = READERS[-1]
+
+
+#: Raw files of camera makers' own formats.
+_CAMERA_RAW = frozenset(
+    f".{name}"
+    for names in (
+        "3fr ari arw cr2 cr3 crw dcr erf fff iiq kdc mef mos mrw",
+        "nef nrw orf pef raf rw2 rwl sr2 srf srw x3f",
+    )
+    for name in names.split()
+)
+
+
+def known_suffixes() -> str:
+    """Suffixes of all formats that can be read, for messages."""
+    return ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
+
+
+def camera_raw_error(path: Path) -> PhotonbitsError | None:
+    """What to say about a raw file of a camera maker's own format; None for any other name."""
+    if path.suffix.lower() not in _CAMERA_RAW:
+        return None
+    return PhotonbitsError(
+        f"{path.suffix} is a camera maker's own raw format, which is not read",
+        where=path,
+        legal=known_suffixes(),
+        remedy="Convert it with the mosaic as it is: to an uncompressed DNG, or to a 16-bit TIFF with dcraw -D -4 -T",
+    )
 
 
 def reader_by_suffix(path: Path) -> FrameReader | None:
@@ -67,11 +95,13 @@ def _reader_for(reference: FrameReference) -> FrameReader:
         return _HEADERLESS
     reader = reader_by_suffix(reference.path)
     if reader is None:
-        known = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
+        camera_raw = camera_raw_error(reference.path)
+        if camera_raw is not None:
+            raise camera_raw
         raise PhotonbitsError(
             f"no reader for {reference.path.suffix or 'a file without a suffix'}",
             where=reference.path,
-            legal=known,
+            legal=known_suffixes(),
             remedy="Name dtype and shape in a manifest if the file is headerless binary",
         )
     return reader

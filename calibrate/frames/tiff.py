@@ -1,4 +1,8 @@
-"""TIFF: one gray page or a stack of them, decoded page by page."""
+"""TIFF: one gray page or a stack of them, decoded page by page; of a DNG its raw image.
+
+DNG 1.7 (Adobe, 2023): the raw image has NewSubfileType 0 and PhotometricInterpretation 32803 (colour filters) or 34892
+(linear raw), and often lies in a SubIFD behind a thumbnail.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +23,16 @@ from calibrate.frames.base import (
     check_stack_shape,
     damaged,
 )
+from calibrate.frames.tiff_header import tiff_metadata
 from calibrate.plumbing.errors import PhotonbitsError
-from calibrate.sections import MOSAICS
 
 if TYPE_CHECKING:
     from calibrate.captures.capture_set import FrameReference
 
 _MIN_IS_WHITE = 0
-#: Tags by number: a search by name goes through all of a page's tags.
-_MAKE, _MODEL = 271, 272  # TIFF 6.0
-_CFA_SIZE, _CFA_PATTERN = 33421, 33422  # TIFF/EP
-_EXPOSURE_TIME, _EXIF, _ISO_SPEED = 33434, 34665, 34855  # EXIF 2.32
-_CAMERA_SERIAL, _ACTIVE_AREA = 50735, 50829  # DNG 1.7
-_GRAY = (None, _MIN_IS_WHITE, 1, 32803, 34892)  # not said, white or black is zero, CFA, linear raw
+_CFA, _LINEAR_RAW = 32803, 34892
+_GRAY = (None, _MIN_IS_WHITE, 1, _CFA, _LINEAR_RAW)  # not said, white or black is zero, CFA, linear raw
+_DNG_VERSION = 50706  # by number: a search by name goes through all tags
 
 
 @contextmanager
@@ -97,55 +98,27 @@ def _check_complete(page: Any, path: Path, size: int) -> None:
         raise damaged(path, "TIFF", f"cut short: {last} bytes expected, {size} found")
 
 
-def _metadata(page: Any) -> dict[str, object]:
-    header: dict[str, object] = {}
-    for key, tag in (("make", _MAKE), ("model", _MODEL)):
-        value = page.tags.valueof(tag)
-        if isinstance(value, str) and value.strip():
-            header[key] = value.strip()
-    # The one exposure in TIFF that a standard defines, in seconds: EXIF 2.32, tag 33434.
-    exif = page.tags.valueof(_EXIF)
-    exposure = exif.get("ExposureTime") if isinstance(exif, dict) else page.tags.valueof(_EXPOSURE_TIME)
-    if isinstance(exposure, tuple) and len(exposure) == 2 and exposure[1] and exposure[0] >= 0:
-        header["exposure_s"] = exposure[0] / exposure[1]
-    # Photographic sensitivity, EXIF 2.32, tag 34855.
-    speed = exif.get("ISOSpeedRatings") if isinstance(exif, dict) else page.tags.valueof(_ISO_SPEED)
-    speed = speed[0] if isinstance(speed, tuple) and speed else speed
-    if isinstance(speed, int) and speed > 0:
-        header |= {"gain_setting": speed, "gain_scale": "iso"}
-    mosaic = _mosaic(page)
-    if mosaic is not None:
-        header["cfa"] = mosaic
-    # DNG 1.7, tags 50735 and 50829; EXIF 2.32, tag 42033.
-    serial = page.tags.valueof(_CAMERA_SERIAL)
-    serial = exif.get("BodySerialNumber") if serial is None and isinstance(exif, dict) else serial
-    if isinstance(serial, str) and serial.strip():
-        header["serial"] = serial.strip()
-    area = page.tags.valueof(_ACTIVE_AREA)
-    if isinstance(area, tuple) and len(area) == 4 and area[0] < area[2] and area[1] < area[3]:
-        top, left, bottom, right = (int(place) for place in area)
-        if (top, bottom, left, right) != (0, page.shape[0], 0, page.shape[1]):
-            header["exposed"] = (top, bottom, left, right)
-    return header
-
-
-def _mosaic(page: Any) -> str | None:
-    """Colours of the first four stored pixels: TIFF/EP tags 33421 and 33422, as DNG has them too.
-
-    DNG counts the pattern from the corner of its ActiveArea (tag 50829), which need not be the first stored pixel.
-    """
-    size, codes = page.tags.valueof(_CFA_SIZE), page.tags.valueof(_CFA_PATTERN)
-    try:
-        colours = [{0: "R", 1: "G", 2: "B"}[code] for code in bytes(codes)]
-        height, width = (int(number) for number in size)
-    except (TypeError, ValueError, KeyError):
-        return None
-    area = page.tags.valueof(_ACTIVE_AREA)
-    top, left = (int(area[0]), int(area[1])) if isinstance(area, tuple) and len(area) == 4 else (0, 0)
-    if (height, width) != (2, 2) or len(colours) != 4:
-        return None
-    shifted = "".join(colours[2 * ((row - top) % 2) + (column - left) % 2] for row in (0, 1) for column in (0, 1))
-    return shifted if shifted in MOSAICS else None
+def _raw_pages(tiff: Any, path: Path) -> list[Any]:
+    """The raw image of a DNG, largest first where several are marked so; empty for any other TIFF."""
+    first = tiff.pages[0]
+    if path.suffix.lower() != ".dng" and first.tags.get(_DNG_VERSION) is None:
+        return []
+    every: list[Any] = []
+    waiting = list(tiff.pages)
+    while waiting:
+        page = waiting.pop(0)
+        every.append(page)
+        waiting = [*(page.pages or ()), *waiting]
+    for photometric in (_CFA, _LINEAR_RAW):
+        found = [page for page in every if int(page.subfiletype) == 0 and page.photometric == photometric]
+        if found:
+            return sorted(found, key=lambda page: -page.imagewidth * page.imagelength)[:1]
+    raise UnsupportedFrameError(
+        f"the DNG holds no raw image among its {len(every)} images",
+        where=path,
+        legal="an image with NewSubfileType 0 and PhotometricInterpretation 32803 (colour filters) or 34892",
+        remedy="Convert the camera's raw file again, with its mosaic",
+    )
 
 
 class TiffFrames:
@@ -169,15 +142,16 @@ class TiffFrames:
             raise
 
     def _describe(self) -> FrameInfo:
-        pages = self._tiff.pages
-        n_frames = len(pages)
-        if n_frames == 0:
+        if len(self._tiff.pages) == 0:
             raise damaged(self._path, "TIFF", "it holds no page")
+        raw = _raw_pages(self._tiff, self._path)
+        pages = self._pages = raw or self._tiff.pages
+        n_frames = len(pages)
         first: Any = pages[0]
         _check_page(first, self._path)
         for page in (first, pages[n_frames - 1]):
             _check_complete(page, self._path, self._size)
-        if n_frames == 1 and (self._tiff.is_imagej or self._tiff.is_shaped):
+        if not raw and n_frames == 1 and (self._tiff.is_imagej or self._tiff.is_shaped):
             # ImageJ and tifffile write large stacks as one page followed by bare planes.
             series = self._tiff.series[0]
             if series.size > first.size:
@@ -186,7 +160,7 @@ class TiffFrames:
         bits = int(first.bitspersample)
         hint = bits if bits < 16 and first.dtype.kind in "ui" else None
         name = check_dtype(np.dtype(first.dtype), self._path)
-        return FrameInfo(self._path, n_frames, (height, width), name, hint, _metadata(first))
+        return FrameInfo(self._path, n_frames, (height, width), name, hint, tiff_metadata(first, self._tiff.pages[0]))
 
     def _bare_planes(self, series: Any, first: Any) -> int:
         if series.dataoffset is None or series.size % first.size:
@@ -212,7 +186,7 @@ class TiffFrames:
             return np.frombuffer(self._file.read(n_bytes), dtype=dtype).reshape(height, width)
         try:
             with _own_log() as messages:
-                page: Any = self._tiff.pages[index]
+                page: Any = self._pages[index]
                 _check_page(page, self._path)
                 _check_complete(page, self._path, self._size)
                 frame: Frame = page.asarray(maxworkers=1)
@@ -224,7 +198,7 @@ class TiffFrames:
                 f"the TIFF is compressed or packed ({getattr(page.compression, 'name', page.compression)}, "
                 f"{page.bitspersample} bits) and its decoder is not installed",
                 where=self._path,
-                legal="uncompressed or deflate-compressed TIFF of 8, 16 or 32 bit",
+                legal="uncompressed or deflate-compressed TIFF or DNG of 8, 16 or 32 bit",
                 remedy="Install it with: pip install 'photonbits[imagecodecs]'",
             ) from error
         return frame
