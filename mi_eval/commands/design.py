@@ -27,7 +27,7 @@ def design(config: Path, output: Path, cluster: str | None, as_json: bool, deter
     CONFIG (YAML) names the system with its physical limits, the objects, the sensor and the light. Gradient ascent
     from several starts maximises an estimate of the information; an independent estimate on simulated raw frames
     audits the result beside the conventional design. DIR gets design.json, design.npz and report.html. A stopped run
-    resumes from its checkpoint in DIR.
+    resumes from its checkpoint in DIR, with or without a cluster, which keeps every restart that has ended.
     """
     import json
 
@@ -61,9 +61,9 @@ def design(config: Path, output: Path, cluster: str | None, as_json: bool, deter
 def _run(config: DesignConfig, checkpoint: Path, cluster: str | None) -> DesignResult:
     from mi_eval.design import optimise
 
-    arguments = {"audit": config.audit(), "start": config.start()}
+    arguments = {"audit": config.audit(), "start": config.start(), "checkpoint": checkpoint}
     if cluster is None:
-        return optimise(config.problem(), config.optimiser(), checkpoint=checkpoint, **arguments)  # type: ignore[arg-type]
+        return optimise(config.problem(), config.optimiser(), **arguments)  # type: ignore[arg-type]
     from mi_eval.design.cluster import cluster_mapper
 
     with cluster_mapper(cluster) as mapper:

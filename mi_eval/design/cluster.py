@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from calibrate import PhotonbitsError
 from mi_eval.design.ascent import AscentState
-from mi_eval.design.optimise import Mapper
+from mi_eval.design.restarts import Mapper
 
 _TIMEOUT_S = 20
 
@@ -39,9 +39,12 @@ def cluster_mapper(address: str) -> Iterator[Mapper]:
             f"no Dask scheduler answers at {address}", legal="an address as tcp://host:8786"
         ) from error
 
-    def run(function: Callable[[int], AscentState], numbers: Sequence[int]) -> Iterable[AscentState]:
-        found: list[AscentState] = client.gather(client.map(function, list(numbers), pure=False))
-        return found
+    as_completed: Any = distributed.as_completed
+
+    def run(function: Callable[[int], AscentState], numbers: Sequence[int]) -> Iterator[AscentState]:
+        # As they end, not all at the end: what a stopped run has found is in its checkpoint.
+        for future in as_completed(client.map(function, list(numbers), pure=False)):
+            yield future.result()
 
     try:
         yield run

@@ -7,100 +7,28 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from calibrate import PhotonbitsError
 from calibrate.plumbing.progress import track
-from mi_eval.design.ascent import SAVE_EVERY, AscentState, ascend, begin, start_of
+from mi_eval.design.ascent import AscentState, start_of
 from mi_eval.design.audit import Audit, AuditSettings, audit_design, simulated_light
-from mi_eval.design.checkpoint import Checkpoint
 from mi_eval.design.determinism import deterministic_torch
-from mi_eval.design.objectives import Objective, make_objective
+from mi_eval.design.objectives import Objective
 from mi_eval.design.problem import DesignProblem
+from mi_eval.design.restarts import Mapper, run_here, run_there
 from mi_eval.design.result import DesignResult, Restart
+from mi_eval.design.settings import OptimiserSettings
 from mi_eval.systems import ChosenExposure, SystemDesign
 
-#: Runs one function on every number, in any order; the cluster's map, or the built-in one.
-Mapper = Callable[[Callable[[int], AscentState], Sequence[int]], Iterable[AscentState]]
+__all__ = ["OptimiserSettings", "optimise", "run_digest"]
 
-#: A race takes one in so many of the steps. In 48 starts of a mask the ascent that won was first or second after that
-#: share in four seeds of four, where the starting points themselves say nothing.
-_RACE_SHARE = 8
-_SAVE_STARTS = 16  # starts of a race between checkpoints
 _SAME_BITS = 1e-6  # of the value: a symmetry of the objective, beyond rounding errors
 _LIGHT_FRAMES = 256  # to check light and full well on where there is no audit
 _WELL_FRAMES, _WELL_SHARE = 1024, 5e-4  # half of what may saturate: the check is on other objects
 _OTHER_OBJECTS = 1_000_003  # added to the seed for objects that the optimiser does not see
-
-
-@dataclass(frozen=True)
-class OptimiserSettings:
-    """How a design is looked for.
-
-    Parameters
-    ----------
-    objective : {"spectral", "full", "density", "infonce"}
-    steps, restarts : int
-        Steps of each ascent; the first restart begins at the conventional design, the others at random.
-    starts : int or None
-        Starts, ``restarts`` or more, that ascend for an eighth of the steps; the ``restarts`` best of them go on. For
-        objectives whose values do not scatter. None: all starts go on.
-    learning_rate : float
-        Times the rate of each parameter: the size of the first step.
-    objects : int
-        Objects that the surrogate is measured on.
-    patch_size : int
-        Of all objectives but the spectral one.
-    refit_every : int
-        Steps between two fits of the density objective's density.
-    seed : int
-    """
-
-    objective: str = "spectral"
-    steps: int = 300
-    restarts: int = 3
-    learning_rate: float = 1.0
-    objects: int = 512
-    patch_size: int = 8
-    refit_every: int = 5
-    seed: int = 0
-    starts: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps < 0 or self.restarts < 1 or not self.learning_rate > 0 or self.seed < 0:
-            raise PhotonbitsError(
-                f"steps {self.steps}, restarts {self.restarts}, learning_rate {self.learning_rate}, seed {self.seed}",
-                legal="steps 0 or more, restarts 1 or more, learning_rate above 0, seed 0 or more",
-            )
-        if self.starts is not None and self.starts < self.restarts:
-            raise PhotonbitsError(
-                f"starts {self.starts} with restarts {self.restarts}", legal="as many starts as restarts, or more"
-            )
-        if self.refit_every < 1 or SAVE_EVERY % self.refit_every:
-            raise PhotonbitsError(
-                f"refit_every {self.refit_every}", legal=f"a divisor of {SAVE_EVERY}, the steps between checkpoints"
-            )
-
-    @property
-    def race(self) -> tuple[int, int] | None:
-        """Starts that are raced, and the steps that each takes before the best go on; None where all go on."""
-        if self.starts is None or self.starts == self.restarts:
-            return None
-        return self.starts, min(self.steps, max(1, self.steps // _RACE_SHARE))
-
-    def objective_for(self, problem: DesignProblem, seed: int) -> Objective:
-        """The surrogate on the objects of a seed."""
-        return make_objective(
-            problem,
-            self.objective,
-            n_objects=self.objects,
-            seed=seed,
-            patch_size=self.patch_size,
-            refit_every=self.refit_every,
-        )
 
 
 def optimise(
@@ -125,7 +53,7 @@ def optimise(
     checkpoint : Path, optional
         File that a stopped run is resumed from, and that this run leaves.
     mapper : callable, optional
-        Runs restarts elsewhere; without checkpoints.
+        Runs restarts elsewhere; each is in the checkpoint once it has ended.
 
     Notes
     -----
@@ -159,12 +87,11 @@ def optimise(
                     f"starts {settings.starts} with objective {objective.name}",
                     legal="objectives spectral and full: values of the others scatter from step to step",
                 )
+            digest = run_digest(problem, settings, start)
             if mapper is None:
-                states, raced, spent = _here(problem, settings, objective, start, checkpoint)
-            elif checkpoint is None:
-                states, raced = _there(problem, settings, start, mapper)
+                states, raced, spent = run_here(problem, settings, objective, start, checkpoint, digest)
             else:
-                raise PhotonbitsError("checkpoints of restarts that run on a cluster", legal="one or the other")
+                states, raced, spent = run_there(problem, settings, start, mapper, checkpoint, digest)
         best = max(states, key=lambda s: s.best_value)
         after = SystemDesign(system, best.best)
         if best.step > 0:
@@ -217,109 +144,6 @@ def run_digest(problem: DesignProblem, settings: OptimiserSettings, start: Syste
         "start": None if start is None else hashlib.sha256(start.to_bytes()).hexdigest(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _RemoteRestart:
-    """One restart by its number, from where it stands, up to a step; travels to a worker whole."""
-
-    problem: DesignProblem
-    settings: OptimiserSettings
-    start: SystemDesign | None
-    states: dict[int, AscentState]
-    stop: int | None
-
-    def __call__(self, index: int) -> AscentState:
-        with deterministic_torch():
-            objective = self.settings.objective_for(self.problem, self.settings.seed)
-            state = self.states.get(index) or _first(self.problem, self.settings, self.start, index)
-            return ascend(
-                self.problem.system,
-                objective,
-                state,
-                steps=self.settings.steps,
-                learning_rate=self.settings.learning_rate,
-                stop=self.stop,
-            )
-
-
-def _there(
-    problem: DesignProblem, settings: OptimiserSettings, start: SystemDesign | None, mapper: Mapper
-) -> tuple[list[AscentState], tuple[float, ...]]:
-    """Restarts on a cluster, and what a race gave before them."""
-    chosen = list(range(settings.restarts))
-    raced: tuple[float, ...] = ()
-    states: dict[int, AscentState] = {}
-    if settings.race is not None:
-        number, steps = settings.race
-        states = {s.index: s for s in mapper(_RemoteRestart(problem, settings, start, {}, steps), range(number))}
-        chosen, raced = _race_won(states, settings), _values(states, steps)
-        states = {index: states[index] for index in chosen}
-    done = mapper(_RemoteRestart(problem, settings, start, states, None), chosen)
-    return sorted(done, key=lambda s: s.index), raced
-
-
-def _race_won(states: dict[int, AscentState], settings: OptimiserSettings) -> list[int]:
-    """Numbers of the starts that go on; those that went on before a run was stopped are among them."""
-    assert settings.race is not None
-    ahead = {index for index, state in states.items() if state.step > settings.race[1]}
-    order = sorted(states, key=lambda index: (index not in ahead, -states[index].best_value, index))
-    return sorted(order[: settings.restarts])
-
-
-def _values(states: dict[int, AscentState], steps: int) -> tuple[float, ...]:
-    """Bits per pixel at the end of a race, best first; the same when the run was resumed after it."""
-    bits = (state.curve[steps - 1] if steps else state.best_value for state in states.values())
-    return tuple(sorted(bits, reverse=True))
-
-
-def _here(
-    problem: DesignProblem,
-    settings: OptimiserSettings,
-    objective: Objective,
-    start: SystemDesign | None,
-    path: Path | None,
-) -> tuple[list[AscentState], tuple[float, ...], float]:
-    """Restarts one after the other, resumed and saved; what a race gave; and the CPU seconds of earlier runs."""
-    began = time.process_time()
-    held = Checkpoint(run_digest(problem, settings, start), {})
-    if path is not None:
-        held = Checkpoint.load(path, held.digest)
-    spent = held.cpu_seconds
-
-    def keep(state: AscentState, write: bool = True) -> None:
-        nonlocal held
-        held = held.with_state(state, spent + time.process_time() - began)
-        if path is not None and write:
-            held.save(path)
-
-    def climb(index: int, stop: int | None = None) -> AscentState:
-        return ascend(
-            problem.system,
-            objective,
-            held.states.get(index) or _first(problem, settings, start, index),
-            steps=settings.steps,
-            learning_rate=settings.learning_rate,
-            stop=stop,
-            save=keep if stop is None else None,
-        )
-
-    chosen = list(range(settings.restarts))
-    raced: tuple[float, ...] = ()
-    if settings.race is not None:
-        number, steps = settings.race
-        for index in track(range(number), "Racing starts"):
-            if index not in held.states:
-                keep(climb(index, steps), write=index % _SAVE_STARTS == _SAVE_STARTS - 1)
-        chosen, raced = _race_won(held.states, settings), _values(held.states, steps)
-    return [climb(index) for index in track(chosen, "Ascending")], raced, spent
-
-
-def _first(problem: DesignProblem, settings: OptimiserSettings, start: SystemDesign | None, index: int) -> AscentState:
-    state = begin(problem.system, settings.seed, index)
-    if start is None or index > 0:
-        return state
-    return AscentState(0, 0, start.parameters, state.first_moment, state.second_moment, start.parameters, -1e300, ())
 
 
 def _aimed(design: SystemDesign, objective: Objective) -> SystemDesign:

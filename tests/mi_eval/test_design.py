@@ -13,7 +13,7 @@ from mi_eval.design import DesignProblem, audit_design, optimise, water_filling
 from mi_eval.design.audit import AuditSettings, closed_form_bits, simulate
 from mi_eval.design.checkpoint import Checkpoint
 from mi_eval.design.determinism import deterministic_torch
-from mi_eval.design.objectives import make_objective
+from mi_eval.design.objectives import SpectralObjective, make_objective
 from mi_eval.design.optimise import OptimiserSettings, run_digest
 from mi_eval.objects import make_prior
 from mi_eval.systems import CircularKernel, CodedAperture, ColourMosaic, KSpaceSampling, Lens, SystemDesign
@@ -244,6 +244,53 @@ def test_a_stopped_run_resumes_to_the_same_design(tmp_path, monkeypatch):
     path.write_bytes(b"broken")
     with pytest.raises(PhotonbitsError, match="damaged"):
         optimise(mask_problem(), SHORT, checkpoint=path)
+
+
+@pytest.mark.parametrize("starts", [None, 4])
+def test_restarts_of_a_cluster_are_kept_and_resumed(tmp_path, monkeypatch, starts):
+    """Stopped after the first restart that ended; then a cluster, or no cluster, takes the steps that are left."""
+    settings = replace(SHORT, steps=60, starts=starts)
+    whole = optimise(mask_problem(), settings)
+    path = tmp_path / "checkpoint.npz"
+    asked = []
+
+    def broken(function, numbers):
+        asked.append(list(numbers))
+        for number in reversed(numbers):  # in any order
+            yield function(number)
+            if function.stop is None:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optimise(mask_problem(), settings, checkpoint=path, mapper=broken)
+    assert len(asked) == (1 if starts is None else 2)
+    kept = path.read_bytes()
+    held = Checkpoint.load(path, run_digest(mask_problem(), settings, None))
+    assert sorted(state.step for state in held.states.values())[-1] == 60
+
+    steps = []
+    report = SpectralObjective.bits
+
+    def counted(self, parameters):
+        steps.append(torch.is_grad_enabled())
+        return report(self, parameters)
+
+    monkeypatch.setattr(SpectralObjective, "bits", counted)
+    there = optimise(mask_problem(), settings, checkpoint=path, mapper=map)
+    taken = sum(steps)
+    path.write_bytes(kept)
+    here = optimise(mask_problem(), settings, checkpoint=path)
+    assert taken == sum(steps) - taken == 60 * settings.restarts - sum(s.step for s in chosen(held, settings))
+    for resumed in (there, here):
+        assert resumed.after.to_bytes() == whole.after.to_bytes()
+        assert [r.curve for r in resumed.restarts] == [r.curve for r in whole.restarts]
+        assert resumed.raced_bits_per_pixel == whole.raced_bits_per_pixel
+
+
+def chosen(held, settings):
+    """The states that go on: the finished one, and those that won the race."""
+    best = sorted(held.states.values(), key=lambda s: (-s.step, -s.best_value))
+    return best[: settings.restarts]
 
 
 def test_the_best_of_many_starts_go_on_as_if_alone():

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 from page_check import checked
 
-from calibrate import NoiseModel
+from calibrate import NoiseModel, PhotonbitsError
 from mi_eval.cli import main
 from mi_eval.design import load_config
+from mi_eval.design.checkpoint import Checkpoint
 from mi_eval.systems import SYSTEM_NAMES, SystemDesign
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "docs" / "examples" / "design").glob("*.yaml"))
@@ -98,8 +99,24 @@ def test_restarts_run_on_a_cluster(folder):
             folder / "config.yaml", "-o", folder / "there", "--json", "--deterministic", "--cluster",
             cluster.scheduler_address,
         )  # fmt: skip
+        # A run that was stopped here goes on there.
+        stopped, save = folder / "stopped", Checkpoint.save
+
+        def save_and_stop(self, path):
+            save(self, path)
+            raise PhotonbitsError("stopped")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Checkpoint, "save", save_and_stop)
+            assert run(folder / "config.yaml", "-o", stopped).exit_code == 1
+        assert (stopped / "checkpoint.npz").exists()
+        resumed = run(
+            folder / "config.yaml", "-o", stopped, "--json", "--deterministic", "--cluster", cluster.scheduler_address
+        )
     assert there.exit_code == 0, there.stderr
     assert there.stdout == here.stdout
+    assert "Resuming from" in resumed.stderr and resumed.stdout == here.stdout
+    assert not (stopped / "checkpoint.npz").exists()
     assert (folder / "there" / "design.npz").read_bytes() == (folder / "here" / "design.npz").read_bytes()
 
 
