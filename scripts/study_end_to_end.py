@@ -7,6 +7,8 @@ head-like slices of 28 x 28 voxels, at such a contrast-to-noise ratio. Each side
 information side is a race of many starts on the surrogate, of which three ascents go on (a scan: three ascents), then
 the same U-Net trained on frames of the finished design; the other side trains both together. Either training has fresh
 noise in every epoch and stops when validation has not improved for 5 epochs. Both are tested on the same new objects.
+The joint training stops later, as the moving optics go on improving validation: so the network is also trained anew on
+the finished design of either side, for as many epochs as the joint training took, the best of which is kept.
 Then the design of either side gets the default decoder, trained anew, so that the optics alone are compared; and with
 it the designed mask, moved into a corner of its frame, which has the same information on the torus.
 At last all designs are audited (400 frames, patches of 8 x 8), and valued by the surrogate on the same objects.
@@ -26,7 +28,7 @@ from typing import Any
 import numpy as np
 
 #: In a process each: this one stays small, as a process begins with the peak memory of the one that starts it.
-SIDES = ("imports", "information", "together", "retrained", "audited")
+SIDES = ("imports", "information", "together", "retrained", "audited", "as_long")
 #: System: level that it is run at where none is given.
 LEVELS = {"mask": 100.0, "kspace": 1.0}
 #: Starts of the ascent. That of a scan is concave in the times; a mask's has many optima, and one start in 16 to 48
@@ -113,8 +115,8 @@ def information_side(system: str, seed: int, level: float, path: Path, starts: i
     }
 
 
-def joint_settings(seed: int, design_rate: float) -> Any:
-    """How a decoder is trained, alone or with the optics."""
+def joint_settings(seed: int, design_rate: float, epochs: int | None = None) -> Any:
+    """How a decoder is trained, alone or with the optics; for this many epochs if given, else until it stops."""
     from mi_eval.downstream import UNet
     from mi_eval.downstream.end_to_end import EndToEndSettings
 
@@ -125,6 +127,7 @@ def joint_settings(seed: int, design_rate: float) -> Any:
         validation_objects=asked.validation_frames,
         design_rate=design_rate,
         seed=seed,
+        **({} if epochs is None else {"most_epochs": epochs, "patience": epochs}),
     )
 
 
@@ -146,10 +149,26 @@ def together_side(system: str, seed: int, level: float, path: Path) -> dict[str,
     }
 
 
-def run_side(side: str, system: str, seed: int, level: float, path: Path, starts: int | None) -> dict[str, Any]:
+def as_long_side(system: str, seed: int, level: float, path: Path, epochs: int) -> dict[str, Any]:
+    """The network of the joint training, trained anew on either design for so many epochs."""
+    from mi_eval.downstream.end_to_end import train_end_to_end
+
+    problem, found = make_problem(system, level), {}
+    for name, design in designs_of(problem, seed, path).items():
+        if name != "conventional":
+            joint = joint_settings(seed, 0.0, epochs)
+            trained = train_end_to_end(problem, joint, start=design).trained
+            found[name] = score_of(problem, design, joint.decoder, seed, trained)
+    return {"psnr_db": found}
+
+
+def run_side(
+    side: str, system: str, seed: int, level: float, path: Path, starts: int | None, epochs: int | None = None
+) -> dict[str, Any]:
     """A side in a process of its own."""
     command = [sys.executable, __file__, "--side", side, "--system", system, "--seeds", str(seed)]
     command += ["--level", str(level), "-o", str(path), *([] if starts is None else ["--starts", str(starts)])]
+    command += [] if epochs is None else ["--epochs", str(epochs)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
@@ -202,8 +221,10 @@ def audited_side(system: str, seed: int, level: float, path: Path) -> dict[str, 
 def show(system: str, seed: int, level: float, folder: Path, starts: int | None) -> None:
     """Run all sides for one seed and print what they took and reached."""
     paths = {side: folder / f"{side}-{seed}.npz" for side in SIDES}
-    found = {side: run_side(side, system, seed, level, path, starts) for side, path in paths.items()}
-    held, info, joint, again, audited = (found[side] for side in SIDES)
+    held, info, joint, again, audited = (
+        run_side(side, system, seed, level, path, starts) for side, path in paths.items() if side != "as_long"
+    )
+    as_long = run_side("as_long", system, seed, level, paths["as_long"], starts, joint["epochs"])
     both = info["design_seconds"] + info["decoder_seconds"]
     print(f"{system}, seed {seed}, level {level:g}")
     stop = "stopped" if joint["stopped"] else "ran out of epochs"
@@ -230,6 +251,12 @@ def show(system: str, seed: int, level: float, folder: Path, starts: int | None)
             f"peak memory {memory / joint['peak_memory_mb']:.3f}, above the {base:.0f} MiB of imports "
             f"{above:.0f} of {over:.0f} MiB, {above / over:.3f}"
         )
+    for name, (value, std) in as_long["psnr_db"].items():
+        ratio = 10 ** ((joint["psnr_db"] - value) / 20)
+        print(
+            f"  own decoder trained for {joint['epochs']} epochs, {name}: {value:.3f} dB +- {std:.3f}, "
+            f"root mean squared error over together {ratio:.4f}"
+        )
     for name, (value, std) in again["psnr_db"].items():
         print(f"  default decoder trained anew, {name}: {value:.3f} dB +- {std:.3f}")
     apart, std = again["information_less_together_db"]
@@ -253,6 +280,7 @@ def main() -> None:
     )
     parser.add_argument("--starts", type=int, help="starts of the race for the design; 128 for masks, none for scans")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path, default=None, help="folder for the designs")
     options = parser.parse_args()
     starts = STARTS[options.system] if options.starts is None else options.starts
@@ -263,6 +291,7 @@ def main() -> None:
             "together": together_side,
             "retrained": retrained_side,
             "audited": audited_side,
+            "as_long": partial(as_long_side, epochs=options.epochs),
         }[options.side]
         print(json.dumps(run(options.system, options.seeds[0], options.level, options.output)))
         return
