@@ -43,7 +43,7 @@ def cluster_mapper(address: str) -> Iterator[Mapper]:
 
     def run(function: Callable[[int], AscentState], numbers: Sequence[int]) -> Iterator[AscentState]:
         # As they end, not all at the end: what a stopped run has found is in its checkpoint.
-        for future in as_completed(client.map(function, list(numbers), pure=False)):
+        for future in as_completed(client.map(function, list(numbers), pure=False), loop=client.loop):
             yield future.result()
 
     try:
