@@ -88,7 +88,7 @@ _FLAGS = (
     Flag("white_clipped", "{n_levels} bright levels touch the highest code and were left out of the fit."),
     Flag(
         "not_saturated",
-        "No level reaches saturation: saturation and full well are above {highest_dn:.0f} DN and cannot be known.",
+        "No level reaches saturation: saturation and full well are above {highest_dn} DN and cannot be known.",
     ),
     Flag(
         "left_aligned",
@@ -139,7 +139,7 @@ _FLAGS = (
     ),
     Flag(
         "read_noise_not_positive",
-        "The dark variance is not above that of rounding: read noise is given as 0 with an upper limit as its error.",
+        "The dark variance is not above {least}: read noise is given as 0 with an upper limit as its error.",
     ),
     Flag(
         "light_scatter",

@@ -52,7 +52,7 @@ class NeighbourCovariances:
         """Standard errors for nearly independent normal pixels, Var C_ij = C_00^2 (1 + delta_ij) / samples."""
         factor = np.ones(self.samples.shape)
         factor[0, 0] = 2.0
-        return np.asarray(max(float(self.covariance_dn2[0, 0]), 1e-12) * np.sqrt(factor / self.samples))
+        return np.asarray(max(float(self.covariance_dn2[0, 0]), 1e-150) * np.sqrt(factor / self.samples))
 
 
 def correlations_rise(levels: Sequence[LevelStatistics], offset_dn: float, highest_dn: float) -> bool:
@@ -115,13 +115,15 @@ def measure_covariances(
     return tuple(sorted(out, key=lambda entry: entry.mean_dn))
 
 
-def _middle(frame: NDArray[np.generic], tile: int) -> FloatArray:
+def _middle(frame: NDArray[np.generic], tile: int) -> NDArray[np.generic]:
     height, width = frame.shape
     top, left = max((height - tile) // 2, 0), max((width - tile) // 2, 0)
-    return frame[top : top + tile, left : left + tile].astype(np.float64)
+    return frame[top : top + tile, left : left + tile]
 
 
-def neighbour_covariances(a: FloatArray, b: FloatArray, offset_dn: float, *, lags: int = LAGS) -> NeighbourCovariances:
+def neighbour_covariances(
+    a: NDArray[np.generic], b: NDArray[np.generic], offset_dn: float, *, lags: int = LAGS
+) -> NeighbourCovariances:
     """Covariances of the noise of two frames (height, width) of one level.
 
     Notes
@@ -131,12 +133,14 @@ def neighbour_covariances(a: FloatArray, b: FloatArray, offset_dn: float, *, lag
     Differences beyond 5 robust standard deviations are left out with all products they are part of. About their own
     mean, n values have every covariance low by the variance over n, which is put back.
     """
-    light_a, light_b = float(a.mean()) - offset_dn, float(b.mean()) - offset_dn
+    one_code = 1.0 if np.issubdtype(a.dtype, np.integer) else 0.0
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    light_a, light_b = float(x.mean()) - offset_dn, float(y.mean()) - offset_dn
     mean = 0.5 * (light_a + light_b)
-    noise = float(np.std(a - b))
-    scaled = min(light_a, light_b) > max(noise, 1.0)
+    noise = float(np.std(x - y))
+    scaled = min(light_a, light_b) > max(noise, one_code)
     alpha, beta = (mean / light_a, mean / light_b) if scaled else (1.0, 1.0)
-    d = alpha * (a - offset_dn) - beta * (b - offset_dn)
+    d = alpha * (x - offset_dn) - beta * (y - offset_dn)
     d -= np.median(d)
     sigma = float(1.4826 * np.median(np.abs(d))) or noise
     kept = np.abs(d) <= _CUT_SIGMAS * sigma

@@ -100,8 +100,8 @@ class _RoughCamera:
 
     def shot_and_variance(self, pair: PairSums, is_dark: bool) -> tuple[float, float]:
         """Shot variance and variance of one frame of the pair, DN^2."""
-        variance = max(pair.difference_variance_dn2 / 2, 1e-12)
         shot = self.gain * max((pair.mean_a_dn + pair.mean_b_dn) / 2 - self.offset, 0.0)
+        variance = max(pair.difference_variance_dn2 / 2, 1e-12 * max(shot, self.dark_variance), 1e-150)
         return (min(shot, max(variance - self.dark_variance, 0.0)) if is_dark else shot), variance
 
 

@@ -105,7 +105,7 @@ class PairSums:
 
         Both frames, offset removed, are scaled to the pair's mean before they are subtracted, so that a lamp
         that drifts does not turn the shading into noise; the shot noise is corrected for the scale. Without
-        light (``offset_dn`` None, or the mean within one noise of it) the plain difference is used.
+        light (``offset_dn`` None, or the mean within one noise of it, or one code) the plain difference is used.
 
         Notes
         -----
@@ -118,7 +118,8 @@ class PairSums:
         light_a = self.mean_a_dn - offset_dn
         light_b = self.mean_b_dn - offset_dn
         mean = (light_a + light_b) / 2
-        if min(light_a, light_b) <= max(np.sqrt(max(plain, 0.0)), 1.0):
+        one_code = 1.0 if isinstance(self.sum_a, int) else 0.0
+        if min(light_a, light_b) <= max(np.sqrt(max(plain, 0.0)), one_code):
             return plain
         alpha, beta = mean / light_a, mean / light_b
         return _scaled_difference_variance(self, alpha, beta) / (alpha + beta) / self.truncation

@@ -176,7 +176,8 @@ def find_candidates(a: NDArray[np.generic], b: NDArray[np.generic], shift_dn: fl
             before, variance = variance, np.add.reduceat((square * inside).sum(axis=0), edges) / count
             if np.all(np.abs(variance - before) <= 1e-4 * before):
                 break
-        scale = np.repeat(np.maximum(variance, 1e-12), lengths)
+        least = 1e-12 * max(float(variance.max()), float(square.mean()))
+        scale = np.repeat(np.maximum(variance, least), lengths)
         rows, columns = np.nonzero(square > CANDIDATE_SIGMAS**2 * scale)
         sigmas = np.sqrt(square[rows, columns] / scale[columns])
         d -= (float(d.sum()) - float(d[rows, columns].sum())) / max(d.size - rows.size, 1)

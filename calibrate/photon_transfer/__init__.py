@@ -37,6 +37,7 @@ from calibrate.photon_transfer.likelihood import ROUNDING_VARIANCE_DN2
 from calibrate.photon_transfer.read_noise_step import Step, find_step
 from calibrate.photon_transfer.rounding import rounded_moments
 from calibrate.photon_transfer.saturation import find_saturation
+from calibrate.photon_transfer.units import noise_unit_dn, times
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.hashing import sha256_meanwhile
 
@@ -117,7 +118,8 @@ def _fit(captures: CaptureSet, maps: bool, digests: Callable[[], list[str]]) -> 
             found = find_break(from_levels(captures, levels, white_clip(levels, bit_depth), few=True))
             choice = (None if found is None else _fit_with_knee(found, rounding, captures.root)) or choice
     data = choice.data
-    saturation = find_saturation(data, choice.chosen)
+    unit = noise_unit_dn(data, rounding)
+    saturation = times(find_saturation(times(data, 1 / unit), times(choice.chosen, 1 / unit)), unit)
     decided = replace(captures, bit_depth=bit_depth)
     document = build_document(decided, levels, data, choice, saturation, guessed, None, digests())
     if not maps:
@@ -189,10 +191,13 @@ def converged_fit(
     covariances: tuple[NeighbourCovariances, ...],
     found: Break | Step | None = None,
 ) -> Choice:
-    """The fit; data that send it to infinity are an error with a remedy, not a stack trace."""
+    """The fit, of real values in units of their noise; data that send it to infinity are an error with a remedy."""
+    unit = noise_unit_dn(data, rounding)
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            choice = fit_photon_transfer(data, rounding, covariances, found)
+            scaled = tuple(times(entry, 1 / unit) for entry in covariances)
+            choice = fit_photon_transfer(times(data, 1 / unit), rounding, scaled, times(found, 1 / unit))
+            choice = times(choice, unit)
         criteria = np.array([candidate.bic for candidate in choice.candidates])
         finite = (choice.chosen.theta, choice.chosen.covariance, criteria)
         if all(np.all(np.isfinite(values)) for values in finite):

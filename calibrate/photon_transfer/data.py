@@ -70,6 +70,8 @@ class PhotonTransferData:
     mean_shift_dn, variance_shift_dn2 : ndarray
         What rounding, the black clip and the spread of the light over the frame add to a bright level's first-order
         prediction; found on the way by the fit.
+    dn_per_unit : float
+        1 but inside a fit of real values, which is in units of their noise (`units`).
     """
 
     bright: BoolArray
@@ -99,6 +101,7 @@ class PhotonTransferData:
     gain_pattern: float
     mean_shift_dn: FloatArray
     variance_shift_dn2: FloatArray
+    dn_per_unit: float = 1.0
 
     @property
     def used_bright(self) -> BoolArray:

@@ -13,6 +13,7 @@ from calibrate.photon_transfer.gauss_newton import LEAST_DARK_VARIANCE_DN2, Cand
 from calibrate.photon_transfer.knee import Knee
 from calibrate.photon_transfer.likelihood import inverse_at, shot_noise
 from calibrate.photon_transfer.saturation import Saturation
+from calibrate.photon_transfer.units import noise_unit_dn
 from calibrate.schema import FlagEntry
 
 
@@ -61,7 +62,8 @@ def raise_flags(
     if clipped:
         out.append(flag("white_clipped", n_levels=clipped))
     if saturation is None:
-        out.append(flag("not_saturated", highest_dn=float(np.max(data.mean_dn))))
+        highest = float(np.max(data.mean_dn))
+        out.append(flag("not_saturated", highest_dn=f"{highest:.0f}" if highest >= 100 else f"{highest:.3g}"))
     if guessed_bit_depth is not None:
         largest = int(max(level.maximum_code for level in levels))
         out.append(flag("bit_depth_guessed", bit_depth=guessed_bit_depth, largest=largest))
@@ -143,21 +145,23 @@ def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, 
         out.append(flag("left_aligned", step=step, bits=max(1, int(top).bit_length() - step.bit_length() + 1)))
     w = choice.chosen.layout.get(choice.chosen.theta, "dark_variance")
     noise = float(np.sqrt(max(w, 0.0)))
-    if w <= 2 * LEAST_DARK_VARIANCE_DN2:
-        out.append(flag("read_noise_not_positive"))
-    elif noise < (FLAGS["coarse_quantisation"].threshold or 0) * step:
+    rounded = choice.chosen.layout.rounding_dn2
+    if w <= 2 * LEAST_DARK_VARIANCE_DN2 * noise_unit_dn(data, rounded) ** 2:
+        out.append(flag("read_noise_not_positive", least="that of rounding" if rounded > 0 else "zero"))
+    elif rounded > 0 and noise < (FLAGS["coarse_quantisation"].threshold or 0) * step:
         out.append(flag("coarse_quantisation", noise_dn=noise))
     offset = choice.chosen.layout.get(choice.chosen.theta, "offset")
+    dimmest = 10 * max(noise, 1.0 if rounded > 0 else 0.0)
     worst, sigmas = 0.0, 0.0
     for level in levels:
-        if level.kind != "bright" or level.n_frames < 2 or level.mean_dn - offset < 10 * max(noise, 1.0):
+        if level.kind != "bright" or level.n_frames < 2 or level.mean_dn - offset < dimmest:
             continue
         spread = float(np.ptp(level.frame_means_dn))
         share = 100 * spread / (level.mean_dn - offset)
         if share > worst:
             variance = level.temporal_variance_dn2(offset) or 0.0
             worst = share
-            sigmas = spread / np.sqrt(max(2 * variance / level.n_pixels, 1e-12))
+            sigmas = spread / np.sqrt(max(2 * variance / level.n_pixels, 1e-12 * spread**2, 1e-300))
     if worst > (FLAGS["drift"].threshold or 0) and sigmas > 5:
         out.append(flag("drift", percent=worst, sigmas=sigmas))
     struck = [level for level in levels if level.rejected_fraction > (FLAGS["outliers"].threshold or 0)]
@@ -166,7 +170,7 @@ def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, 
         out.append(flag("outliers", n_levels=len(struck), percent=100 * worst_share))
     # Where light rules the noise: in the dark a heavy tail is the read noise of hot pixels.
     heavy = FLAGS["heavy_tails"].threshold or 0
-    lit = data.used_bright & (choice.chosen.residuals.fitted_variance > heavy * 4 * max(noise**2, 1 / 12))
+    lit = data.used_bright & (choice.chosen.residuals.fitted_variance > heavy * 4 * max(noise**2, rounded))
     knee = choice.chosen.layout.knee(choice.chosen.theta)
     if knee is not None:  # a level at the knee has tails of its own
         signal = data.mean_dn - choice.chosen.layout.get(choice.chosen.theta, "offset")

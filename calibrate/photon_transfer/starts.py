@@ -67,14 +67,14 @@ def initial_theta(data: PhotonTransferData, layout: Layout) -> FloatArray:
     positive = signal > 0
     if not np.any(positive):
         raise PhotonbitsError(
-            f"no bright level lies above the darks (offset {offset:.1f} DN)",
+            f"no bright level lies above the darks (offset {offset * data.dn_per_unit:.5g} DN)",
             legal="flats brighter than the darks",
             remedy="Check that darks and flats have not been swapped",
         )
     gain = float(np.sum(variance[positive] - floor) / np.sum(signal[positive]))
     if gain <= 0:
         raise PhotonbitsError(
-            f"the noise does not rise with the light (slope {gain:.3g} DN)",
+            f"the noise does not rise with the light (slope {gain * data.dn_per_unit:.3g} DN)",
             legal="variance that grows with the mean",
             remedy="Check that the frames are raw and that a level's frames are repeats of one scene",
         )
