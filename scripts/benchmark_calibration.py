@@ -21,13 +21,15 @@ import numpy as np
 
 from calibrate import NoiseModel, fit_noise_model
 from calibrate.plumbing.progress import set_quiet
+from calibrate.response import Response
 
 
 @dataclass(frozen=True)
 class Camera:
     """A sensor, its lamp, and how it is shot. Relative numbers are fractions.
 
-    Outliers have heights even over 70 % of the range, or exponential ones of mean ``outlier_mean_dn``.
+    ``knee`` is its signal in DN and the slope beyond it. Outliers have heights even over 70 % of the range, or
+    exponential ones of mean ``outlier_mean_dn``.
     """
 
     gain: float = 0.5
@@ -35,6 +37,7 @@ class Camera:
     offset: float = 100.0
     bits: int = 12
     bend: tuple[float, ...] = ()
+    knee: tuple[float, float] | None = None
     levels: int = 25
     frames: int = 2
     top: float = 0.9
@@ -54,12 +57,13 @@ class Camera:
     def model(self) -> NoiseModel:
         """The camera without its patterns."""
         top = float(2**self.bits - 1 - self.offset)
+        response = {"coefficients": self.bend, "scale_dn": top} if self.bend else None
         return NoiseModel.from_parameters(
             system_gain_dn_per_e=self.gain,
             read_noise_e=self.read_noise_e,
             offset_dn=self.offset,
             bit_depth=self.bits,
-            response={"coefficients": self.bend, "scale_dn": top} if self.bend else None,
+            response=response if self.knee is None else Response.two_slope(*self.knee),
         )
 
 
@@ -85,6 +89,8 @@ CASES: dict[str, tuple[Camera, str]] = {
     "black at 1 sigma": (replace(PLAIN, offset=3.0, read_noise_e=6.0), "K 0.5 %"),
     "PRNU 3 % in light": (replace(PLAIN, light_pattern=0.03), "K 0.02 % (mean)"),
     "PRNU 3 % in gain": (replace(PLAIN, gain_pattern=0.03), "K 0.02 % (mean)"),
+    "knee, slope 0.3": (replace(PLAIN, knee=(2000.0, 0.3)), ""),
+    "knee, slope 0.3, fall-off 30 %": (replace(PLAIN, knee=(2000.0, 0.3), fall_off=0.3), ""),
     "scatter 1 %": (replace(PLAIN, scatter=0.01), ""),
     "outliers 1e-3, exponential 300 DN": (replace(PLAIN, outliers=1e-3, outlier_mean_dn=300.0), "K 0.3 %"),
     "outliers 1e-3, drift 1 %, fall-off 30 %": (replace(PLAIN, outliers=1e-3, drift=0.01, fall_off=0.3), "K 0.3 %"),

@@ -61,19 +61,46 @@ def code_moments(
     -----
     With a code c far below or at the clip and n_k = P(z - c >= k), E[(z - c)^p] = sum_k (k^p - (k-1)^p) n_k.
     """
+    out = _moments(offset_dn, read_variance_dn2, charge_e, gain_dn_per_e, pattern_dn2, clip_dn)
+    return out[0], out[1], out[2], out[3]
+
+
+def pattern_of_means(
+    offset_dn: FloatArray,
+    read_variance_dn2: FloatArray,
+    charge_e: FloatArray,
+    gain_dn_per_e: float,
+    pattern_dn2: FloatArray,
+    clip_dn: float | None,
+) -> FloatArray:
+    """Variance over pixels of the pixels' mean codes, DN^2, for the arguments of `code_moments`.
+
+    A clip hides part of the pattern ``pattern_dn2`` of the offsets, and codes coarser than the noise change it.
+    """
+    return np.asarray(_moments(offset_dn, read_variance_dn2, charge_e, gain_dn_per_e, pattern_dn2, clip_dn)[4])
+
+
+def _moments(
+    offset_dn: FloatArray,
+    read_variance_dn2: FloatArray,
+    charge_e: FloatArray,
+    gain_dn_per_e: float,
+    pattern_dn2: FloatArray,
+    clip_dn: float | None,
+) -> FloatArray:
     charge = np.maximum(charge_e, 0.0)
     normal = charge > _NORMAL_CHARGE_E
     centre = offset_dn + np.where(normal, gain_dn_per_e * charge, 0.0)
     variance = np.maximum(read_variance_dn2, 1e-6) + np.where(normal, gain_dn_per_e**2 * charge, 0.0)
     charge = np.where(normal, 0.0, charge)
-    out = np.empty((4, offset_dn.size))
+    out = np.empty((5, offset_dn.size))
     # Levels of like width share one array of codes.
     for rows in np.array_split(np.argsort(variance), max(1, offset_dn.size // _LEVELS_AT_ONCE)):
         if rows.size:
             spread = np.sqrt(np.maximum(pattern_dn2[rows], 0.0))
             arrays = (centre[rows], np.sqrt(variance[rows]), charge[rows], spread)
             out[:, rows] = _remembered(*(values.tobytes() for values in arrays), gain_dn_per_e, clip_dn)
-    return out[0], out[1], out[2], out[3]
+    return out
 
 
 @lru_cache(maxsize=32)
@@ -88,7 +115,7 @@ def _remembered(
 def _sums(
     centre: FloatArray, noise: FloatArray, charge: FloatArray, spread: FloatArray, gain: float, clip: float | None
 ) -> FloatArray:
-    """The four moments of levels (n,), (4, n); arrays inside are (level, pixel node, electrons, code)."""
+    """Four moments of levels (n,) and the variance of means over pixels, (5, n); axes inside: level, node, code."""
     most = float(charge.max())
     counts = np.arange(int(most + 7 * np.sqrt(most) + 7) + 1 if most > 1e-9 else 1, dtype=np.float64)
     share = np.exp(counts * np.log(np.maximum(charge, 1e-300))[:, None] - charge[:, None] - gammaln(counts + 1))
@@ -111,7 +138,8 @@ def _sums(
     fourth = above @ (code**4 - (code - 1) ** 4)
     kappa3 = third - 3 * first * second + 2 * first**3
     kappa4 = fourth - 4 * first * third - 3 * second**2 + 12 * first**2 * second - 6 * first**4
-    stacked = np.stack([first, second - first**2, kappa3, kappa4]) @ node_share
+    stacked = np.stack([first, second - first**2, kappa3, kappa4, first**2]) @ node_share
+    stacked[4] -= stacked[0] ** 2
     stacked[0] += base
     return np.asarray(stacked)
 

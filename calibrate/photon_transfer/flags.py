@@ -164,7 +164,10 @@ def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, 
             sigmas = spread / np.sqrt(max(2 * variance / level.n_pixels, 1e-12 * spread**2, 1e-300))
     if worst > (FLAGS["drift"].threshold or 0) and sigmas > 5:
         out.append(flag("drift", percent=worst, sigmas=sigmas))
-    struck = [level for level in levels if level.rejected_fraction > (FLAGS["outliers"].threshold or 0)]
+    # Beyond a full well the few pixels that are not full yet stand out.
+    last = float(np.max(data.mean_dn[data.used_bright])) + (offset if data.offset_is_zero else 0.0)
+    unsaturated = [level for level in levels if level.kind == "dark" or level.mean_dn <= last + 1e-6]
+    struck = [level for level in unsaturated if level.rejected_fraction > (FLAGS["outliers"].threshold or 0)]
     if struck:
         worst_share = max(level.rejected_fraction for level in struck)
         out.append(flag("outliers", n_levels=len(struck), percent=100 * worst_share))

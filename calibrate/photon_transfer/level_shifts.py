@@ -12,6 +12,7 @@ import numpy as np
 from calibrate.photon_transfer.clipping import code_moments, is_near
 from calibrate.photon_transfer.data import PhotonTransferData, even_levels
 from calibrate.photon_transfer.likelihood import FloatArray, Layout, curve_at, inverse_at
+from calibrate.photon_transfer.offset_pattern import with_offset_pattern
 from calibrate.photon_transfer.rounding import NEGLIGIBLE_VARIANCE_DN2, rounded_moments
 
 
@@ -25,6 +26,7 @@ def with_level_shifts(theta: FloatArray, layout: Layout, data: PhotonTransferDat
     standard deviations, the moments of rounded and clipped normal pixels take the place of "+ 1/12"; so they do near
     the highest code where the frame is even, and an uneven one has next to no clipped pixels (`unclipped_levels`).
     """
+    data = with_offset_pattern(theta, layout, data)
     offset, w = layout.get(theta, "offset"), max(layout.get(theta, "dark_variance"), 0.0)
     gain = layout.get(theta, "gain") * (1 + data.gain_pattern)
     rows = np.flatnonzero(data.used_bright)
@@ -48,7 +50,7 @@ def with_level_shifts(theta: FloatArray, layout: Layout, data: PhotonTransferDat
     variance_shift = 0.5 * second * spread
     if layout.rounding_dn2 > 0:
         mean, variance = offset + level, variance_at(x)
-        hot, ordinary = data.hot_dn[rows], np.maximum(data.ordinary_variance_dn2[rows], 0.0)
+        hot, ordinary = data.hot_dn[rows], np.maximum(data.ordinary_variance_dn2[rows], data.offset_variance_dn2)
         near = is_near(mean - hot, variance - gain * hot, ordinary, data.black_clip_dn) & (
             data.black_fraction[rows] > 0
         )

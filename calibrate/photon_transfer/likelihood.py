@@ -182,7 +182,7 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
     offset = layout.get(theta, "offset")
     gain, w = layout.get(theta, "gain"), layout.get(theta, "dark_variance")
     light = np.where(np.isfinite(data.light), data.light, 0.0)
-    x = layout.get(theta, "responsivity") * light + _dark_signal(theta, layout, data)
+    x = layout.get(theta, "responsivity") * light + dark_signal_of(theta, layout, data)
     fitted_mean = offset + curve_at(theta, layout, x)[0] + data.mean_shift_dn
     # Brights: the light at the level's own mean; darks: the model's own dark signal.
     own = inverse_at(theta, layout, data.mean_dn - offset - data.mean_shift_dn)
@@ -255,7 +255,7 @@ def _hot_charge(dark_signal: FloatArray, hot: FloatArray) -> tuple[FloatArray, F
 def needs_code_sums(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> NDArray[np.bool_]:
     """Darks with pixels at the lowest code, and those whose few electrons are coarser than the noise."""
     gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
-    charge, _ = _hot_charge(_dark_signal(theta, layout, data), data.hot_dn)
+    charge, _ = _hot_charge(dark_signal_of(theta, layout, data), data.hot_dn)
     mean = layout.get(theta, "offset") + charge
     near = is_near(mean, w + gain * charge, np.full(mean.size, data.offset_variance_dn2), data.black_clip_dn)
     # Over a pattern of a code or more every phase of the rounding is there, and its mean is 1/12.
@@ -264,8 +264,28 @@ def needs_code_sums(theta: FloatArray, layout: Layout, data: PhotonTransferData)
     return np.asarray(data.dark & ((near & (data.black_fraction > 0)) | few))
 
 
-def _dark_signal(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> FloatArray:
+def dark_signal_of(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> FloatArray:
+    """Mean dark signal of every level, DN."""
     return layout.get(theta, "dark_rate") * np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
+
+
+def ordinary_darks(
+    theta: FloatArray, layout: Layout, data: PhotonTransferData, rows: NDArray[np.intp], dark_signal: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, float, FloatArray, float | None]:
+    """What `code_moments` is asked for the ordinary pixels of the darks ``rows``."""
+    gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
+    same = np.ones(dark_signal.size)
+    offset = layout.get(theta, "offset")
+    charge, hot = _hot_charge(dark_signal, data.hot_dn[rows])
+    low = data.black_clip_dn if data.black_clip_dn is not None and offset - 8 * np.sqrt(w) < 40 else None
+    return (
+        offset * same + np.minimum(dark_signal, 0.0) - (data.hot_dn[rows] - hot),
+        w * same,
+        charge / max(gain, 1e-9),
+        gain,
+        data.offset_variance_dn2 * same,
+        low,
+    )
 
 
 def dark_moments(
@@ -276,19 +296,9 @@ def dark_moments(
     The sums are those of ordinary pixels. Hot ones are few and far from the lowest code, and as wide as their charge:
     they add to the mean and, K^n-fold, to its cumulants what they hold beyond the others.
     """
-    gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
-    same = np.ones(dark_signal.size)
-    offset = layout.get(theta, "offset")
-    charge, hot = _hot_charge(dark_signal, data.hot_dn[rows])
-    low = data.black_clip_dn if data.black_clip_dn is not None and offset - 8 * np.sqrt(w) < 40 else None
-    mean, variance, third, fourth = code_moments(
-        offset * same + np.minimum(dark_signal, 0.0) - (data.hot_dn[rows] - hot),
-        w * same,
-        charge / max(gain, 1e-9),
-        gain,
-        data.offset_variance_dn2 * same,
-        low,
-    )
+    gain = layout.get(theta, "gain")
+    hot = _hot_charge(dark_signal, data.hot_dn[rows])[1]
+    mean, variance, third, fourth = code_moments(*ordinary_darks(theta, layout, data, rows, dark_signal))
     return mean + data.hot_dn[rows], variance + gain * hot, third + gain**2 * hot, fourth + gain**3 * hot
 
 
@@ -312,7 +322,7 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
     """What the errors of means and variances follow from; never from the observed variance."""
     gain, w = layout.get(theta, "gain"), max(layout.get(theta, "dark_variance"), 0.0)
     offset = layout.get(theta, "offset")
-    dark_signal = _dark_signal(theta, layout, data)
+    dark_signal = dark_signal_of(theta, layout, data)
     own = inverse_at(theta, layout, data.mean_dn - offset - data.mean_shift_dn)
     seen = np.where(data.bright, own, dark_signal)
     shot_signal = np.maximum(seen, 0.0)

@@ -9,18 +9,18 @@ import pytest
 from scipy.stats import norm, poisson
 
 from calibrate import NoiseModel, fit_noise_model, simulate_captures
-from calibrate.photon_transfer.clipping import code_moments, unclipped_start
+from calibrate.photon_transfer.clipping import code_moments, pattern_of_means, unclipped_start
 
 
 def brute_force(
     offset: float, read_dn: float, charge_e: float, gain: float, pattern_dn: float, clip: float | None
-) -> tuple[float, float, float, float]:
-    """Cumulants pixel by pixel, from the code probabilities themselves."""
+) -> tuple[float, ...]:
+    """Cumulants pixel by pixel, from the code probabilities themselves, and the variance of the pixels' means."""
     nodes = np.linspace(-6, 6, 241) if pattern_dn else np.zeros(1)
     shares = np.exp(-0.5 * nodes**2)
     low = np.floor(offset - 6 * pattern_dn - 12 * read_dn) if clip is None else clip
     codes = np.arange(low, np.ceil(offset + gain * 90 + 6 * pattern_dn + 12 * read_dn))
-    total = np.zeros(4)
+    total = np.zeros(5)
     for node, share in zip(nodes, shares / shares.sum(), strict=True):
         pmf = np.zeros(codes.size)
         for electrons in range(90):
@@ -31,7 +31,8 @@ def brute_force(
             pmf += poisson.pmf(electrons, charge_e) * np.diff(edges)
         mean = pmf @ codes
         central = [pmf @ (codes - mean) ** p for p in (2, 3, 4)]
-        total += share * np.array([mean, central[0], central[1], central[2] - 3 * central[0] ** 2])
+        total += share * np.array([mean, central[0], central[1], central[2] - 3 * central[0] ** 2, mean**2])
+    total[4] -= total[0] ** 2
     return tuple(total)
 
 
@@ -64,6 +65,7 @@ def test_moments_against_code_probabilities(offset, read_dn, charge_e, gain, pat
     assert found[1] == pytest.approx(expected[1], abs=2e-4 * scale)
     assert found[2] == pytest.approx(expected[2], abs=2e-3 * scale**1.5)
     assert found[3] == pytest.approx(expected[3], abs=1e-2 * scale**2)
+    assert float(pattern_of_means(*arguments)[0]) == pytest.approx(expected[4], rel=1e-3, abs=2e-4 * scale)
 
 
 def test_far_from_any_clip_nothing_but_rounding_is_added():
@@ -104,3 +106,24 @@ def test_a_clipped_black_level_is_counted_in(tmp_path: Path, offset_dn: float, r
             assert abs(pulls[-1]) < 4
             assert name == "offset_dn" or entry.std < 0.02 * true
     assert np.sqrt(np.mean(np.square(pulls))) < 2
+
+
+def test_a_pattern_of_the_offset_below_the_lowest_code(tmp_path: Path):
+    """Half of a fixed pattern of 2 DN hides at code 0: taken as seen, the read noise was 6 % too small."""
+    rng = np.random.default_rng(4)
+    pattern = 2.0 * rng.standard_normal((150, 150))
+    sensor = NoiseModel.from_parameters(
+        system_gain_dn_per_e=0.5,
+        read_noise_e=3.0,
+        offset_dn=0.0,
+        bit_depth=12,
+        dark_current_e_per_s=5.0,
+        maps={"offset_dn": pattern - pattern.mean()},
+    )
+    folder = simulate_captures(sensor, tmp_path / "captures", levels=8, light_scatter_percent=0.1, seed=0)
+    fit = fit_noise_model(folder)
+    assert "over_dispersed" not in {flag.code for flag in fit.document.fit.flags}
+    for name, true in (("system_gain_dn_per_e", 0.5), ("read_noise_e", 3.0)):
+        entry = fit.parameter(name)
+        assert entry.std < 0.01 * true
+        assert abs(entry.value - true) < 3 * entry.std
