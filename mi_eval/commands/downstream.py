@@ -11,6 +11,7 @@ import click
 from calibrate.plumbing.command_line import SETTINGS, check_output_folder, command_options, note, print_json
 
 if TYPE_CHECKING:
+    from mi_eval.design import DesignProblem
     from mi_eval.systems import SystemDesign
 
 _FEWEST_DESIGNS = 5
@@ -45,7 +46,7 @@ def downstream(
     loaded = load_downstream_config(config)
     places = check_output_folder(output, ("report.html", "downstream.json"), overwrite=force)
     problem, decoders, settings = loaded.design.problem(), loaded.decoders(), loaded.settings()
-    named = _load(designs)
+    named = _load(designs, problem)
     audits = {n: audit_design(d, problem, loaded.design.audit()) for n, d in track(list(named.items()), "Auditing")}
     evaluations = [evaluate_designs(named, problem, decoder, settings) for decoder in decoders]
     rankings = [rank_designs(audits, e, metric.name) for e in evaluations for metric in e.metrics if metric.ranked]
@@ -73,14 +74,17 @@ def downstream(
         note(f"Wrote {path}")
 
 
-def _load(paths: Sequence[Path]) -> dict[str, SystemDesign]:
+def _load(paths: Sequence[Path], problem: DesignProblem) -> dict[str, SystemDesign]:
     """Designs by the shortest name that tells them apart: file, or folder and file."""
     from calibrate import PhotonbitsError
+    from mi_eval.downstream.evaluate import check_fits
     from mi_eval.systems import SystemDesign
 
     if len(paths) < _FEWEST_DESIGNS:
         raise PhotonbitsError(f"{len(paths)} designs", legal=f"{_FEWEST_DESIGNS} or more")
     loaded = [SystemDesign.load(path) for path in paths]  # before names: a damaged file is what to mend first
+    for path, one in zip(paths, loaded, strict=True):
+        check_fits(one, problem, path)
     stems = [path.stem for path in paths]
     names = stems if len(set(stems)) == len(stems) else [f"{path.parent.name}/{path.stem}" for path in paths]
     repeated = [path for path in paths if [other.resolve() for other in paths].count(path.resolve()) > 1]

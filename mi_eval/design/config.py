@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -171,6 +171,16 @@ class DesignConfig:
         return None if self.document.start is None else SystemDesign.load(self.folder / self.document.start)
 
 
+def _legal_keys(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """The keys that may stand beside the last of ``place``."""
+    for part in place[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            kinds = (field.annotation, *get_args(field.annotation))
+            model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
+    return ", ".join(model.model_fields)
+
+
 def load_config(path: str | Path, model: type[DesignDocument] = DesignDocument) -> DesignConfig:
     """Read CONFIG.yaml; ``model`` may declare more sections.
 
@@ -197,6 +207,7 @@ def load_config(path: str | Path, model: type[DesignDocument] = DesignDocument) 
         entry = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
         key = ".".join(str(part) for part in entry["loc"] if part not in ("NoiseEntry", "str"))
         what = "an unknown key" if entry["type"] == "extra_forbidden" else entry["msg"]
-        legal = ", ".join(model.model_fields) if len(entry["loc"]) == 1 else None
+        of_keys = entry["type"] in ("extra_forbidden", "missing")
+        legal = _legal_keys(model, entry["loc"]) if of_keys or len(entry["loc"]) == 1 else None
         raise PhotonbitsError(f"{key}: {what}", where=path, legal=legal) from error
     return DesignConfig(document, path.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from mi_eval.design.problem import DesignProblem
 from mi_eval.downstream.interface import Decoder, Examples, Setting
 from mi_eval.downstream.result import DesignOutcome, Evaluation, SeedOutcome
 from mi_eval.objects.prior import Part
-from mi_eval.systems import SystemDesign
+from mi_eval.systems import ImagingSystem, SystemDesign
 
 PARTS: tuple[Part, Part, Part] = ("training", "validation", "test")
 
@@ -104,7 +105,7 @@ def evaluate_designs(
     if not designs:
         raise PhotonbitsError("no designs", legal="one or more")
     for name, design in designs.items():
-        _check(name, design, problem)
+        check_fits(design, problem, f"design {name}")
     outcomes = []
     for name, design in track(list(designs.items()), "Training decoders"):
         runs = []
@@ -133,11 +134,20 @@ def _run(
     return SeedOutcome(seed, per_frame, seconds, trained.details)
 
 
-def _check(name: str, design: SystemDesign, problem: DesignProblem) -> None:
-    own, asked = design.system, problem.system
-    found = (own.object_shape, own.frame_shape, own.objects_are)
-    wanted = (asked.object_shape, asked.frame_shape, asked.objects_are)
+def check_fits(design: SystemDesign, problem: DesignProblem, where: str | Path) -> None:
+    """Raise PhotonbitsError unless a design takes objects, and makes frames, as the problem's system does."""
+    found, wanted = _meeting(design.system), _meeting(problem.system)
     if found != wanted:
         raise PhotonbitsError(
-            f"objects {found[0]}, frames {found[1]} and {found[2]} objects", where=f"design {name}", legal=f"{wanted}"
+            f"a design of {design.system.name} for {found}",
+            where=where,
+            legal=f"{wanted}, as the configuration's system {problem.system.name}",
+            remedy="Give the configuration that the design was made with, or leave the design out",
         )
+
+
+def _meeting(system: ImagingSystem) -> str:
+    """What designs of one comparison share."""
+    planes, height, width = system.object_shape
+    rows, columns = system.frame_shape
+    return f"{system.objects_are} objects of {planes} x {height} x {width} and frames of {rows} x {columns}"

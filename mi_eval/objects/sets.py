@@ -12,12 +12,14 @@ import numpy as np
 
 from calibrate import PhotonbitsError
 from calibrate.captures import FrameReference
-from calibrate.captures.names import natural_key
+from calibrate.captures.folder import walk_files
 from calibrate.frames import describe_file, iterate_frames, reader_by_suffix
 from mi_eval.objects.crops import CroppedImages, Crops
 from mi_eval.objects.prior import FloatArray, IntArray, require
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".npy", ".fits", ".fit")
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".png", ".bmp")
+_FITS = tuple(f".{name}{packed}" for name in ("fits", "fit", "fts") for packed in ("", ".gz"))
+_PICTURES = (*_PHOTOGRAPHS, ".tif", ".tiff", ".npy", *_FITS)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class Folder(CroppedImages):
     Parameters
     ----------
     path : str
-        Of the folder. Values are scaled so that the largest of all images is 1; black is taken as 0.
+        Of the folder; its subfolders are read too. Values are scaled so that the largest of all images is 1; black is
+        taken as 0.
     shrink, upright
         As in `ImageSet`.
     """
@@ -218,14 +221,14 @@ def _read_folder(path: str) -> tuple[FloatArray, ...]:
     folder = Path(path)
     if not folder.is_dir():
         raise PhotonbitsError(f"no such folder: {path}", legal="a folder of images")
-    files = sorted((f for f in folder.iterdir() if f.suffix.lower() in _PICTURES), key=natural_key)
+    files = [file for file in walk_files(folder) if file.name.lower().endswith(_PICTURES)]
     if not files:
         raise PhotonbitsError(f"no images in folder {path}", legal=f"files ending in {', '.join(_PICTURES)}")
     return _scaled([image for file in files for image in _read(file)])
 
 
 def _read(file: Path) -> list[Any]:
-    if reader_by_suffix(file) is not None and file.suffix.lower() not in (".png", ".jpg", ".jpeg", ".bmp"):
+    if reader_by_suffix(file) is not None and file.suffix.lower() not in _PHOTOGRAPHS:
         info = describe_file(file)
         return list(iterate_frames(tuple(FrameReference(file, page) for page in range(info.n_frames))))
     from PIL import Image, UnidentifiedImageError

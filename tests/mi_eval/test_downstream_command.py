@@ -74,6 +74,17 @@ def test_errors_say_what_to_do(folder):
         make_decoder("unet", {"channels": True})
 
 
+def test_a_design_of_another_shape_is_named(folder):
+    other = CodedAperture((16, 12), (3, 3))
+    wrong = folder / "3" / "design.npz"
+    SystemDesign.of(other, other.start("conventional", np.random.default_rng(0))).save(wrong)
+    done = run(folder / "config.yaml", *sorted(folder.glob("*/design.npz")), "-o", folder / "out")
+    assert done.exit_code == 1 and done.stdout == "" and not (folder / "out").exists()
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+    for part in (str(wrong), "1 x 16 x 12", "1 x 12 x 12", "configuration"):
+        assert part in line
+
+
 def test_a_damaged_design_is_named_and_leaves_no_folder(folder):
     damaged = folder / "2" / "design.npz"
     damaged.write_bytes(damaged.read_bytes()[:-40])

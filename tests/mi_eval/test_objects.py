@@ -42,6 +42,26 @@ def test_contract(kind, folder):
     assert make_prior(plain.pop("kind"), plain) == prior
 
 
+def test_folders_are_read_as_everywhere_else(tmp_path):
+    """Subfolders and packed FITS files in natural order; hidden files and what is no picture are left."""
+    from astropy.io import fits
+
+    values = {"10/d.fits.gz": 40, "2/b.fit": 20, "2/c.FTS": 30, "a.npy": 10}
+    for name, value in values.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        pixels = np.full((9, 9), value, dtype=np.uint16)
+        if path.suffix == ".npy":
+            np.save(path, pixels)
+        else:
+            fits.PrimaryHDU(pixels).writeto(path)
+    (tmp_path / "2" / ".e.npy").write_bytes(b"hidden")
+    (tmp_path / "2" / "notes.txt").write_text("no image")
+    prior = make_prior("folder", {"path": str(tmp_path)})
+    assert [float(image[0, 0]) for image in prior.images()] == [0.5, 0.75, 1.0, 0.25]
+    assert prior.describe().startswith("4 images")
+
+
 @pytest.mark.parametrize("name", IMAGE_SETS)
 def test_image_sets_ship_inside_their_packages(name):
     prior = ImageSet(name)
