@@ -57,10 +57,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     PhotonbitsError
         If the file does not exist, is not YAML, or holds something other than a mapping.
     """
-    if not path.is_file():
-        raise PhotonbitsError(
-            f"no such file: {path}", legal="a noise-model YAML", remedy="Make one with: calibrate fit"
-        )
+    _require_yaml(path)
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
@@ -69,6 +66,32 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise PhotonbitsError(f"top of the file is {type(document).__name__}", where=path, legal="a YAML mapping")
     return document
+
+
+def _require_yaml(path: Path) -> None:
+    """Refuse what cannot be a noise model's YAML, and name those that lie there or beside it."""
+    legal = "a noise-model YAML"
+    if path.is_dir():
+        found = sorted(file.name for suffix in ("*.yaml", "*.yml") for file in path.glob(suffix))
+        listing = ", ".join(found[:8]) + (" ..." if len(found) > 8 else "")
+        raise PhotonbitsError(
+            "this is a folder" + (f", with {listing}" if found else " without a YAML"),
+            where=path,
+            legal=legal,
+            remedy="Name one of these files" if found else "Make one with: calibrate fit",
+        )
+    if not path.is_file():
+        raise PhotonbitsError(f"no such file: {path}", legal=legal, remedy="Make one with: calibrate fit")
+    if path.suffix.lower() == ".npz":
+        own = path.with_name(path.stem.removesuffix("_maps") + ".yaml")
+        there = [own] if own.is_file() else sorted(path.parent.glob("*.yaml"))[:8]
+        names = ", ".join(file.name for file in there)
+        raise PhotonbitsError(
+            "this is a file of per-pixel maps, not the noise model that they belong to",
+            where=path,
+            legal=legal,
+            remedy=f"Name the YAML beside it: {names}" if there else "Find the YAML that it was written with",
+        )
 
 
 def read_document(path: Path) -> tuple[NoiseModelDocument, Maps | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from calibrate.captures.assemble import Entry, Notes, Stated, assemble, describe_entry, info_of
 from calibrate.captures.capture_set import CaptureSet, FrameKind, FrameReference, IgnoredFile
 from calibrate.captures.from_files import complete, note_unknown_exposures
-from calibrate.captures.names import NamedKind, is_master, kind_from_name, natural_key
+from calibrate.captures.names import NamedKind, is_master, kind_from_name, kind_of_root, natural_key
 from calibrate.frames import UnsupportedFrameError, camera_raw_error, reader_by_suffix, stem_of
 from calibrate.frames.registry import known_suffixes
 from calibrate.plumbing.errors import PhotonbitsError
@@ -54,8 +54,11 @@ class _Verdict:
     reason: str = ""
 
 
-def _judge(path: Path, root: Path, notes: Notes, scenes: bool) -> _Verdict:
-    """Decide what one file is; with ``scenes`` what is not dark is one, in a level of its folder and name."""
+def _judge(path: Path, root: Path, notes: Notes, scenes: bool, own: NamedKind | None = None) -> _Verdict:
+    """Decide what one file is; with ``scenes`` what is not dark is one, in a level of its folder and name.
+
+    ``own`` is what the root's own name says, where it is asked: the last to speak.
+    """
     name = path.relative_to(root)
     if reader_by_suffix(path) is None:
         camera_raw = camera_raw_error(path)
@@ -74,7 +77,9 @@ def _judge(path: Path, root: Path, notes: Notes, scenes: bool) -> _Verdict:
         if named is not None:
             raise
         return _Verdict(reason=f"{error.what.rstrip('.')}; {NEITHER}")
-    kind = _settle_kind(named, info_of(entry).header.get("kind"), entry.where, notes)
+    kind = _settle_kind(named, info_of(entry).header.get("kind"), entry.where, notes) or own
+    if own is not None:
+        name = Path(root.resolve().name) / name  # it may say the exposure as well
     if kind is None and not scenes:
         return _Verdict(reason=NEITHER)
     frame_kind: FrameKind = "dark" if kind in ("dark", "bias") else "bright"
@@ -109,12 +114,20 @@ def load_folder(folder: Path, *, scenes: bool = False, shift_bits: int = 0) -> C
     notes = Notes()
     entries: list[Entry] = []
     ignored: list[IgnoredFile] = []
-    for path in walk_files(folder):
-        verdict = _judge(path, folder, notes, scenes)
+    own = None
+    verdicts = {path: _judge(path, folder, notes, scenes) for path in walk_files(folder)}
+    if not scenes and not any(verdict.entry for verdict in verdicts.values()):
+        own = kind_of_root(folder.resolve().name)
+    if own is not None:
+        notes = Notes()
+        verdicts = {path: _judge(path, folder, notes, scenes, own) for path in verdicts}
+    for path, verdict in verdicts.items():
         if verdict.entry is not None:
             entries.append(verdict.entry)
         else:
             ignored.append(IgnoredFile(path.relative_to(folder).as_posix(), verdict.reason))
+    if own is not None and entries:
+        notes.add(f"no name or header says what the frames are: {own} by the name of the folder itself", "")
     if not entries:
         raise _no_frames(folder, ignored)
     note_unknown_exposures(entries, notes)

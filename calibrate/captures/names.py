@@ -85,6 +85,19 @@ def kind_from_name(path: PurePath) -> NamedKind | None:
     return None
 
 
+def kind_of_root(name: str) -> NamedKind | None:
+    """Return what the name of the captures' own folder says of all frames in it; None where it names several kinds.
+
+    Examples
+    --------
+    >>> kind_of_root("darks_2024"), kind_of_root("darks_and_flats")
+    ('dark', None)
+    """
+    words = tokens(name)
+    several = sum(bool(words & kind) for kind in (_DARK, _BRIGHT, _BIAS)) > 1
+    return None if several and not words & {"darkflat", "darkflats", "flatdark", "flatdarks"} else _kind_of_part(words)
+
+
 def is_master(path: PurePath) -> bool:
     """Whether the file is called a master frame, that is, an average of frames."""
     return bool(tokens(path.name) & _MASTER)

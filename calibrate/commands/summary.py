@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from calibrate.noise_model import NoiseModel
+    from calibrate.schema import DefectsEntry
 
 
 def print_summary(model: NoiseModel) -> None:
@@ -37,3 +38,14 @@ def print_summary(model: NoiseModel) -> None:
             click.echo(f"  {doubt.code}: {doubt.message}")
     else:
         click.echo("\nNo doubts were raised.")
+    if model.document.defects is not None:
+        _print_defects(model.document.defects)
+
+
+def _print_defects(defects: DefectsEntry) -> None:
+    from calibrate.noise_model.defect_kinds import not_looked_for
+
+    counts = ", ".join(f"{name} {entry.count}" for name, entry in defects.kinds.items())
+    click.echo(f"\nDefective pixels: {defects.n_pixels} ({counts}).")
+    if note := not_looked_for(defects.kinds):
+        click.echo(note)

@@ -17,6 +17,8 @@ from calibrate.level_statistics.sums import pair_sums
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.progress import track
 
+#: Pixels from which no two flats agree in all by chance, and share of them at one code up to which they may.
+_FEWEST_FOR_COPIES, _MOST_AT_ONE_CODE = 256, 0.5
 _BLOCK_PIXELS = 1 << 16  # looked at at a time for extremes: they stay in a core's cache
 
 
@@ -119,8 +121,12 @@ def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
     Raises
     ------
     PhotonbitsError
-        If a frame cannot be read, has another shape, or its codes exceed the bit depth.
+        If a frame cannot be read, has another shape, its codes exceed the bit depth, or two flats are copies.
     """
+    if captures.shape is not None and captures.shape[0] * captures.shape[1] < 2:
+        raise PhotonbitsError(
+            "frames of 1 pixel", where=captures.root, legal="two pixels or more: noise is a variance over pixels"
+        )
     total = sum(level.n_frames for level in captures.levels)
     frames = iter(track(_frames(captures), "Reading frames", total=total))
     out = []
@@ -131,6 +137,7 @@ def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
             pair = tuple(next(frames) for _ in range(min(2, level.n_frames - position)))
             parts.append(_measure_part(pair, level.kind))
         out.append(_level_of(level, parts))
+        _refuse_copies(level, out[-1])
     return tuple(out)
 
 
@@ -146,6 +153,27 @@ def _frames(captures: CaptureSet) -> Iterator[NDArray[np.generic]]:
                 if top >= 2**captures.bit_depth:
                     raise _too_large(frame, top, captures.bit_depth, reference.path)
             yield frame
+
+
+def _refuse_copies(level: Level, found: LevelStatistics) -> None:
+    """Refuse two flats that agree in every pixel although their codes differ from pixel to pixel: copies of one frame.
+
+    Darks may do so where rounding hides their noise, and flats where most pixels are saturated.
+    """
+    crowded = max(found.minimum_fraction, found.maximum_fraction) > _MOST_AT_ONE_CODE
+    if level.kind != "bright" or crowded or found.n_pixels < _FEWEST_FOR_COPIES:
+        return
+    for number, pair in enumerate(found.pairs):
+        if pair.sum_d2 == 0 and not pair.rejected:
+            pages = level.frames[2 * number : 2 * number + 2]
+            one_file = pages[0].path == pages[1].path
+            names = [f"{page.path.name}{f', frame {page.index}' if one_file else ''}" for page in pages]
+            raise PhotonbitsError(
+                f"two flats are identical in every pixel: {names[0]} and {names[1]}",
+                where=pages[0].path.parent,
+                legal="two exposures of their own a level",
+                remedy="Leave copies out: a frame less its copy has no noise to measure",
+            )
 
 
 def _too_large(frame: NDArray[np.generic], top: int, bit_depth: int, path: Path) -> PhotonbitsError:

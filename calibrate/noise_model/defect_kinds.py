@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Fewest darks that two levels can be seen in: with 32 they must lie 10 standard deviations apart, with 64 five.
+FEWEST_DARKS_FOR_TELEGRAPH = 32
 
 
 @dataclass(frozen=True)
@@ -90,3 +94,13 @@ def defect_names(mask: int) -> tuple[str, ...]:
     ('hot', 'noisy')
     """
     return tuple(kind.name for kind in _KINDS if mask & kind.bit)
+
+
+def not_looked_for(kinds: Collection[str]) -> str:
+    """A sentence on telegraph pixels where ``kinds``, those that were looked for, lack them; else empty."""
+    if "telegraph" in kinds:
+        return ""
+    return (
+        "Telegraph pixels, which jump between two levels, were not looked for: that takes "
+        f"{FEWEST_DARKS_FOR_TELEGRAPH} darks or more."
+    )

@@ -281,8 +281,8 @@ def from_table(captures: CaptureSet) -> PhotonTransferData:
         mean_shift_dn=np.zeros(n),
         variance_shift_dn2=np.zeros(n),
     )
-    marked = require_levels(_mark_saturation(data, 0.0), captures.root)
-    return _drop_outliers(marked, captures.root)
+    where = captures.input_files[0] if captures.input_files else captures.root
+    return _drop_outliers(require_levels(_mark_saturation(data, 0.0), where), where)
 
 
 def _light_axis(photons: FloatArray, exposure: FloatArray, bright: BoolArray) -> tuple[FloatArray, str]:
@@ -359,6 +359,13 @@ def require_levels(data: PhotonTransferData, where: object) -> PhotonTransferDat
     """
     good = int(np.sum(data.used_bright & np.isfinite(data.variance_dn2)))
     needed = 3 if data.offset_is_zero else 2
+    if good < needed and not data.known_errors:
+        raise PhotonbitsError(
+            f"the table has {good} points below saturation of {int(np.sum(data.bright))} in all",
+            where=where,
+            legal=f"{needed} points or more, below the signal where the variance falls",
+            remedy="Add points at other signals, or check the order of the columns",
+        )
     if good < needed:
         count = int(np.sum(data.bright))
         raise PhotonbitsError(

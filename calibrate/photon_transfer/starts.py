@@ -76,7 +76,7 @@ def initial_theta(data: PhotonTransferData, layout: Layout) -> FloatArray:
         raise PhotonbitsError(
             f"the noise does not rise with the light (slope {gain * data.dn_per_unit:.3g} DN)",
             legal="variance that grows with the mean",
-            remedy="Check that the frames are raw and that a level's frames are repeats of one scene",
+            remedy="Check that the frames are raw, and that a level's frames are repeats of one scene and no copies",
         )
     theta = {
         "gain": gain,

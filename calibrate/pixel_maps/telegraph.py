@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from calibrate.noise_model.defect_kinds import DEFECT_KINDS
+from calibrate.noise_model.defect_kinds import DEFECT_KINDS, FEWEST_DARKS_FOR_TELEGRAPH
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-#: Fewest darks that two levels can be seen in: with 32 they must lie 10 standard deviations apart, with 64 five.
-FEWEST_DARKS = 32
+FEWEST_DARKS = FEWEST_DARKS_FOR_TELEGRAPH
 #: Frames on each level, at least, so that cosmic rays make no level; and their share.
 _FEWEST_ON_LEVEL = 3
 _LEAST_SHARE = 0.04

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from calibrate.noise_model import NoiseModel
-from calibrate.noise_model.defect_kinds import DEFECT_KINDS
+from calibrate.noise_model.defect_kinds import DEFECT_KINDS, not_looked_for
 from calibrate.plumbing import figures as style
 from calibrate.plumbing.html import Block, Column, Paragraph, Table
 from calibrate.report.numbers import significant
@@ -225,8 +225,10 @@ def _defect_blocks(defects: DefectsEntry) -> tuple[Block, ...]:
         Column("Defect"), Column("Pixels", "number"), Column("Limit"), Column("False alarms expected"),
         Column("What such a pixel does", wide=True),
     )  # fmt: skip
+    note = not_looked_for(defects.kinds)
+    missing = (Paragraph(note, small=True),) if note else ()
     if defects.n_pixels == 0:
-        return (Paragraph("No pixel is defective: none is " + ", ".join(defects.kinds) + "."),)
+        return (Paragraph("No pixel is defective: none is " + ", ".join(defects.kinds) + "."), *missing)
     unusable = ", ".join(name for name, kind in DEFECT_KINDS.items() if kind.unusable)
     return (
         Table("Defective pixels", columns, tuple(rows)),
@@ -235,6 +237,7 @@ def _defect_blocks(defects: DefectsEntry) -> tuple[Block, ...]:
             "the others are described by their own maps.",
             small=True,
         ),
+        *missing,
     )
 
 

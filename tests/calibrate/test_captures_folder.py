@@ -269,3 +269,22 @@ def test_order_on_disk_does_not_matter(tmp_path: Path) -> None:
     for name in reversed(names):
         put(tmp_path / "b" / name)
     assert summary(load_captures(tmp_path / "a")) == summary(load_captures(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("darks", "dark"), ("Flats_2024", "bright"), ("bias", "dark")])
+def test_the_root_folder_names_the_frames_where_nothing_else_does(tmp_path: Path, name: str, kind: str) -> None:
+    for number in range(2):
+        put(tmp_path / name / f"5ms_{number}.png")
+    captures = load_captures(tmp_path / name)
+    assert summary(captures) == [(kind, 0.005, 2)]
+    assert "by the name of the folder itself" in captures.notes[0]
+    # Once a file says what it is, the others are ignored as anywhere.
+    put(tmp_path / name / "dark_5ms_9.png")
+    assert summary(load_captures(tmp_path / name)) == [("dark", 0.005, 1)]
+
+
+def test_the_root_folder_tells_the_exposure_and_never_two_kinds(tmp_path: Path) -> None:
+    put(tmp_path / "darks_20ms" / "a_1.png")
+    assert summary(load_captures(tmp_path / "darks_20ms")) == [("dark", 0.02, 1)]
+    put(tmp_path / "darks_and_flats" / "a_1.png")
+    refused(tmp_path / "darks_and_flats", "neither dark nor flat")

@@ -154,7 +154,7 @@ CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "missing files": (manifest_of_missing_files, ("flat_1.tif", "1 of 1", "Expected")),
     "codes above the bit depth": (codes_above_the_bit_depth, ("10-bit", "0 to 1023", "manifest")),
     "darks and flats swapped": (swapped, ("lies above the darks", "swapped")),
-    "the same frame twice": (the_same_frame_twice, ("does not rise", "repeats")),
+    "the same frame twice": (the_same_frame_twice, ("two flats are identical in every pixel", "copies")),
     "two gain settings": (two_gains, ("several settings", "folder", "summary.json")),
     "one pixel": (one_pixel, ("1 pixel", "Expected: two")),
 }
@@ -195,7 +195,7 @@ def test_a_failing_fit_says_why_and_writes_nothing(tmp_path, name, options):
         (["show", "{broken}"], ("not readable as YAML", "broken.yaml")),
         (["fit", "{broken}", "-o", "{out}"], ("YAML", "broken.yaml")),
         (["fit", "{binary}", "-o", "{out}"], ("binary.txt",)),
-        (["show", "{folder}"], ("no such file",)),
+        (["show", "{folder}"], ("this is a folder without a YAML", "calibrate fit")),
         (["fit", "{broken}", "-o", "{folder}"], ("YAML", "broken.yaml")),
         (["fit", "{broken}", "-o", "{absent}/s.yaml"], ("does not exist", "Create it")),
     ],
@@ -218,3 +218,12 @@ def test_paths_that_are_absent_or_of_another_kind(tmp_path, command, said):
     assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
     assert all(word in done.stderr for word in said), done.stderr
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_a_short_table_is_spoken_of_as_a_table(tmp_path):
+    table = tmp_path / "curve.txt"
+    table.write_text("100 50\n200 100\n")
+    done = CliRunner().invoke(main, ["fit", str(table), "-o", str(tmp_path / "s.yaml")])
+    assert done.exit_code == 1
+    assert f"the table has 2 points below saturation of 2 in all (in {table})" in done.stderr
+    assert "Expected: 3 points or more" in done.stderr and "frame" not in done.stderr

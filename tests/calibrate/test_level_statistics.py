@@ -163,3 +163,18 @@ def test_frames_of_more_bits_than_stated_are_refused(tmp_path):
     (tmp_path / "manifest.csv").write_text("# bit_depth: 12\npath,kind,exposure_s\na.npy,bright,1\n")
     with pytest.raises(PhotonbitsError, match=r"code 5000 in a 12-bit.*a\.npy.*0 to 4095.*manifest"):
         measure_levels(load_captures(tmp_path))
+
+
+def test_copies_of_a_flat_are_named(tmp_path):
+    """Two flats that agree in every pixel are one; darks without noise and saturated flats may agree."""
+    rng = np.random.default_rng(4)
+    flat = rng.poisson(500, (20, 30)).astype(np.uint16)
+    for name, codes in (("flat_1", flat), ("flat_2", flat), ("dark_1", flat), ("dark_2", flat)):
+        np.save(tmp_path / f"{name}.npy", codes)
+    with pytest.raises(PhotonbitsError, match=r"identical in every pixel: flat_1\.npy and flat_2\.npy"):
+        measure_levels(load_captures(tmp_path))
+    full = np.full((20, 30), 4095, dtype=np.uint16)
+    full[3:5] = flat[3:5]  # dead rows
+    for name in ("flat_1", "flat_2"):
+        np.save(tmp_path / f"{name}.npy", full)
+    assert len(measure_levels(load_captures(tmp_path))) == 2

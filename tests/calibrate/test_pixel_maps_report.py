@@ -7,6 +7,7 @@ import pytest
 from page_check import checked
 
 from calibrate import NoiseModel
+from calibrate.commands.summary import print_summary
 from calibrate.report.maps import draw_map, map_caption, map_findings, map_names, repeatability_sentence
 from calibrate.report.page import render_report, write_figures
 from calibrate.schema import NoiseModelDocument, RepeatabilityEntry
@@ -58,10 +59,24 @@ def test_defects_are_shown_counted_and_explained(tmp_path):
     assert render_report(model) == render_report(model)
 
 
+def test_summary_and_page_say_when_telegraph_pixels_were_not_looked_for(capsys):
+    mask = np.zeros(SHAPE, dtype=np.uint8)
+    mask[1, 2] = 1
+    few = model_with(mask, defects={"n_pixels": 1, "kinds": kinds(hot=1, noisy=0)})
+    enough = model_with(mask, defects={"n_pixels": 1, "kinds": kinds(hot=1, telegraph=0)})
+    for model, missing in ((few, True), (enough, False)):
+        print_summary(model)
+        shown = capsys.readouterr().out
+        assert f"Defective pixels: 1 (hot 1, {'noisy' if missing else 'telegraph'} 0)." in shown
+        said = "Telegraph pixels, which jump between two levels, were not looked for: that takes 32 darks or more."
+        assert (said in shown) == missing == (said in checked(render_report(model)).text)
+
+
 def test_a_sensor_without_defects_says_so():
     model = model_with(np.zeros(SHAPE, dtype=np.uint8), defects={"n_pixels": 0, "kinds": kinds(hot=0, cold=0)})
     assert "defects" not in map_names(model.maps)
-    assert "No pixel is defective: none is hot, cold." in checked(render_report(model)).text
+    text = checked(render_report(model)).text
+    assert "No pixel is defective: none is hot, cold." in text and "were not looked for" in text
     assert map_findings(NoiseModel.from_parameters(system_gain_dn_per_e=0.5)) == ()
 
 

@@ -182,10 +182,28 @@ def test_broken_file_is_refused_with_key_and_file(tmp_path, name):
     assert all(word in text for word in said), text
 
 
+def test_a_maps_file_names_the_yaml_beside_it(tmp_path):
+    maps = tmp_path / "a_maps.npz"
+    maps.write_bytes(b"PK")
+    with pytest.raises(PhotonbitsError, match=r"file of per-pixel maps.*Find the YAML"):
+        NoiseModel.load(maps)
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("x: 1")
+    with pytest.raises(PhotonbitsError, match=r"Name the YAML beside it: a\.yaml\.$"):
+        NoiseModel.load(maps)
+    with pytest.raises(PhotonbitsError, match="this is a folder without a YAML"):
+        (tmp_path / "empty").mkdir()
+        NoiseModel.load(tmp_path / "empty")
+
+
 def test_binary_missing_and_folder_are_refused(tmp_path):
     path = tmp_path / "sensor.yaml"
     path.write_bytes(bytes(range(256)) * 4)
-    for where, said in ((path, "YAML"), (tmp_path / "absent.yaml", "no such file"), (tmp_path, "no such file")):
+    for where, said in (
+        (path, "YAML"),
+        (tmp_path / "absent.yaml", "no such file"),
+        (tmp_path, "a folder, with sensor.yaml"),
+    ):
         with pytest.raises(PhotonbitsError, match=said) as error:
             NoiseModel.load(where)
         assert str(where) in str(error.value)
