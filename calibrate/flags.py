@@ -70,6 +70,13 @@ _FLAGS = (
         "The captures do not say how long the exposures were: dark current and linearity cannot be known.",
     ),
     Flag(
+        "dark_exposures_unknown",
+        "The darks differ by {spread_dn:.3g} DN, and their noise with them as dark charge makes it, but no exposure is "
+        "known (a number without a unit, as in exp10, is none). What a dark has above the least one counts as dark "
+        "charge; the charge of the least dark is in the offset, and its shot noise in the read noise. Write the unit "
+        "(exp10ms), or state exposures in a manifest.",
+    ),
+    Flag(
         "one_dark_level",
         "Darks at one exposure only: offset and dark current are told apart through the bright frames, if at all.",
     ),

@@ -23,6 +23,7 @@ from calibrate.level_statistics import (
 )
 from calibrate.noise_model import NoiseModel
 from calibrate.photon_transfer.assemble import build_document, files_of
+from calibrate.photon_transfer.dark_charge import with_own_dark_charge
 from calibrate.photon_transfer.data import PhotonTransferData, from_levels, from_table, require_levels
 from calibrate.photon_transfer.fit import Choice, fit_photon_transfer
 from calibrate.photon_transfer.knee_search import (
@@ -107,7 +108,7 @@ def _fit(captures: CaptureSet, maps: bool, digests: Callable[[], list[str]]) -> 
         rounding = ROUNDING_VARIANCE_DN2 if integer else 0.0
         if not integer:
             bit_depth = None
-        data = from_levels(captures, levels, white_clip(levels, bit_depth), few=True)
+        data = with_own_dark_charge(from_levels(captures, levels, white_clip(levels, bit_depth), few=True))
     choice = _fit_with_what_shows(captures, levels, data, rounding)
     knee = choice.chosen.layout.knee(choice.chosen.theta)
     if knee is not None:
@@ -115,7 +116,8 @@ def _fit(captures: CaptureSet, maps: bool, digests: Callable[[], list[str]]) -> 
         whole = with_own_tails(knee, offset, measured_levels, levels)
         if any(a is not b for a, b in zip(whole, levels, strict=True)):
             levels = whole
-            found = find_break(from_levels(captures, levels, white_clip(levels, bit_depth), few=True))
+            whole_data = from_levels(captures, levels, white_clip(levels, bit_depth), few=True)
+            found = find_break(with_own_dark_charge(whole_data))
             choice = (None if found is None else _fit_with_knee(found, rounding, captures.root)) or choice
     data = choice.data
     unit = noise_unit_dn(data, rounding)
@@ -136,7 +138,7 @@ def _covariances(
     """Covariances of neighbours below saturation, where the first pass says that they rise with the light."""
     if not levels:
         return ()
-    offset = float(np.mean(data.mean_dn[data.dark]))
+    offset = float(np.mean(data.mean_dn[data.still]))
     highest = float(np.max(data.mean_dn[data.used_bright]))
     if not correlations_rise(levels, offset, highest):
         return ()

@@ -70,6 +70,8 @@ class PhotonTransferData:
     mean_shift_dn, variance_shift_dn2 : ndarray
         What rounding, the black clip and the spread of the light over the frame add to a bright level's first-order
         prediction; found on the way by the fit.
+    charged : ndarray of bool
+        Darks of unknown exposure whose signal is read off their own mean, as a flat's is (`dark_charge`).
     dn_per_unit : float
         1 but inside a fit of real values, which is in units of their noise (`units`).
     """
@@ -101,6 +103,7 @@ class PhotonTransferData:
     gain_pattern: float
     mean_shift_dn: FloatArray
     variance_shift_dn2: FloatArray
+    charged: BoolArray
     dn_per_unit: float = 1.0
 
     @property
@@ -112,6 +115,11 @@ class PhotonTransferData:
     def dark(self) -> BoolArray:
         """Darks, all of which enter the fit."""
         return ~self.bright
+
+    @property
+    def still(self) -> BoolArray:
+        """Darks whose mean says where the offset is: all but those whose charge it tells."""
+        return self.dark & ~self.charged
 
     @property
     def has_light_axis(self) -> bool:
@@ -217,6 +225,7 @@ def from_levels(
         gain_pattern=0.0,
         mean_shift_dn=np.zeros(len(ordered)),
         variance_shift_dn2=np.zeros(len(ordered)),
+        charged=np.zeros(len(ordered), dtype=bool),
     )
     marked = _mark_saturation(data, offset - zero)
     return marked if few else require_levels(marked, where)
@@ -280,6 +289,7 @@ def from_table(captures: CaptureSet) -> PhotonTransferData:
         gain_pattern=0.0,
         mean_shift_dn=np.zeros(n),
         variance_shift_dn2=np.zeros(n),
+        charged=np.zeros(n, dtype=bool),
     )
     where = captures.input_files[0] if captures.input_files else captures.root
     return _drop_outliers(require_levels(_mark_saturation(data, 0.0), where), where)

@@ -53,6 +53,9 @@ def raise_flags(
     out.extend(_brighter_fatter_flags(data, choice))
     if not np.all(np.isfinite(data.exposure_s)):
         out.append(flag("no_exposures"))
+        if np.any(data.charged):
+            above = np.max(data.mean_dn[data.charged]) - np.min(data.mean_dn[data.still])
+            out.append(flag("dark_exposures_unknown", spread_dn=float(above)))
     elif not data.offset_is_zero and not data.has_dark_exposures:
         out.append(flag("one_dark_level"))
     n_levels = int(np.sum(data.used_bright))

@@ -249,7 +249,7 @@ def _estimate_scatter(
 
     if layout.index("responsivity") is not None and int(np.sum(data.used_bright)) >= FEWEST_LEVELS_FOR_SCATTER:
         nuisance = _search(objective, nuisance, "light", _LIGHT_SCATTER_RANGE)
-    if int(np.sum(data.dark)) >= 4:
+    if int(np.sum(data.still)) >= 4:
         top = float(np.log10(max(_offset_range(data), 1e-3)))
         nuisance = _search(objective, nuisance, "offset_dn", (top - 5.0, top))
     return nuisance
@@ -266,7 +266,7 @@ def _offset_range(data: PhotonTransferData) -> float:
 
     Without such a limit a fit of coarse codes may put the offset one code off and call the difference scatter.
     """
-    mean, exposure = data.mean_dn[data.dark], data.exposure_s[data.dark]
+    mean, exposure = data.mean_dn[data.still], data.exposure_s[data.still]
     if data.has_dark_exposures:
         mean = mean - np.polyval(np.polyfit(exposure, mean, 1), exposure)
     return float(3 * np.std(mean))

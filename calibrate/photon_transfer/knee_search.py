@@ -81,7 +81,7 @@ class _Curve:
     """Unclipped bright levels: signal, shot noise, noise per signal and its standard error."""
 
     def __init__(self, data: PhotonTransferData) -> None:
-        dark = data.dark & np.isfinite(data.variance_dn2)
+        dark = data.still & np.isfinite(data.variance_dn2)
         self.offset = 0.0 if not np.any(dark) else float(np.mean(data.mean_dn[dark]))
         floor = float(np.median(data.variance_dn2[dark])) if np.any(dark) else 0.0
         unclipped, self.clips = unclipped_levels(data, self.offset)

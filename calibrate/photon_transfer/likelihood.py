@@ -214,7 +214,7 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
         if summed.size:
             fitted_mean[summed], fitted_variance[summed] = dark_moments(theta, layout, data, summed, x[summed])[:2]
     used = data.used_bright | data.dark
-    has_mean = used & (data.dark | (layout.index("responsivity") is not None))
+    has_mean = used & (data.still | (data.bright & (layout.index("responsivity") is not None)))
     if data.offset_is_zero:
         has_mean = has_mean & data.dark
     return Residuals(
@@ -265,8 +265,12 @@ def needs_code_sums(theta: FloatArray, layout: Layout, data: PhotonTransferData)
 
 
 def dark_signal_of(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> FloatArray:
-    """Mean dark signal of every level, DN."""
-    return layout.get(theta, "dark_rate") * np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
+    """Mean dark signal of every level, DN: from its exposure, or of a dark from its own mean where that tells it."""
+    signal = layout.get(theta, "dark_rate") * np.where(np.isfinite(data.exposure_s), data.exposure_s, 0.0)
+    rows = np.flatnonzero(data.charged)
+    if rows.size:
+        signal[rows] = inverse_at(theta, layout, data.mean_dn[rows] - layout.get(theta, "offset"))
+    return signal
 
 
 def ordinary_darks(
@@ -345,9 +349,9 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
             exact = dark_moments(theta, layout, data, summed, dark_signal[summed])
             variance[summed], third[summed], fourth[summed] = exact[1:]
     variance = np.maximum(variance, 1e-9 * np.max(variance))  # a noiseless level has no infinite weight
-    # dV/dm through dV/du, for brights; a dark's prediction does not use its own mean.
+    # dV/dm through dV/du, for brights; a dark's prediction does not use its own mean, unless that tells its charge.
     with_mean = (2 * slope * bend * noise + slope**2 * shot_slope) / np.maximum(slope, 0.05)
-    with_mean = np.where(data.bright, with_mean, 0.0)
+    with_mean = np.where(data.bright | data.charged, with_mean, 0.0)
     knee = layout.knee(theta)
     if knee is not None:
         near, at, at_knee = _near_knee(knee, seen, data, offset)

@@ -38,7 +38,7 @@ def find_step(data: PhotonTransferData) -> Step | None:
     if not data.known_errors or data.offset_is_zero or not np.any(data.dark):
         return None
     rows = np.flatnonzero(data.used_bright & np.isfinite(data.variance_dn2))
-    dark = data.dark & np.isfinite(data.variance_dn2)
+    dark = data.still & np.isfinite(data.variance_dn2)
     if rows.size < _FEWEST_BELOW + _FEWEST_ABOVE or not np.any(dark):
         return None
     signal = data.mean_dn[rows] - float(np.mean(data.mean_dn[dark]))

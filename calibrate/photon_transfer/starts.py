@@ -19,7 +19,7 @@ _CLIPPED_DARKS = 0.02
 
 def dark_mean(data: PhotonTransferData) -> float:
     """Mean code of the darks, DN."""
-    return 0.0 if data.offset_is_zero else float(np.mean(data.mean_dn[data.dark]))
+    return 0.0 if data.offset_is_zero else float(np.mean(data.mean_dn[data.still]))
 
 
 def plain_layout(data: PhotonTransferData, degree: int, scale: float, rounding: float) -> Layout:
@@ -53,7 +53,7 @@ def initial_theta(data: PhotonTransferData, layout: Layout) -> FloatArray:
     offset = dark_mean(data)
     used = data.used_bright & np.isfinite(data.variance_dn2)
     signal, variance = data.mean_dn[used] - offset, data.variance_dn2[used]
-    darks = data.dark & np.isfinite(data.variance_dn2)
+    darks = data.still & np.isfinite(data.variance_dn2)
     if np.any(darks):
         floor = float(np.median(data.variance_dn2[darks]))
         clipped = float(np.median(data.black_fraction[darks]))

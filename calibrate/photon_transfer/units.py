@@ -33,11 +33,11 @@ def noise_unit_dn(data: PhotonTransferData, rounding_dn2: float) -> float:
     """
     if rounding_dn2 > 0:
         return 1.0
-    for rows in (data.dark, data.used_bright, data.bright):
+    for rows, typical in ((data.dark, np.median), (data.used_bright, np.min), (data.bright, np.min)):
         variance = data.variance_dn2[rows]
         variance = variance[np.isfinite(variance) & (variance > 0)]
         if variance.size:
-            least = float(np.median(variance) if rows is data.dark else np.min(variance))
+            least = float(typical(variance))
             return float(2.0 ** np.round(0.5 * np.log2(least)))
     return 1.0
 
