@@ -262,3 +262,13 @@ def test_public_names_load_on_first_use(package):
         assert name in dir(package)
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = package.no_such_name
+
+
+def test_every_decision_stands_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    missing = [
+        page.name
+        for page in sorted((ROOT / "docs" / "decisions").glob("*.md"))
+        if f"(decisions/{page.name})" not in index
+    ]
+    assert not missing, f"add a line to docs/index.md for {', '.join(missing)}"
