@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +14,7 @@ from calibrate.plumbing.progress import track
 from mi_eval.design.ascent import AscentState, start_of
 from mi_eval.design.audit import Audit, AuditSettings, audit_design, simulated_light
 from mi_eval.design.determinism import deterministic_torch
+from mi_eval.design.memory import peak_memory_mb
 from mi_eval.design.objectives import Objective
 from mi_eval.design.problem import DesignProblem
 from mi_eval.design.restarts import Mapper, run_here, run_there
@@ -102,7 +101,7 @@ def optimise(
         else:
             other = settings.objective_for(problem, settings.seed + _OTHER_OBJECTS)
             values += [_bits(other, design) for design in (before, after)]
-        seconds = spent + time.process_time() - began
+        seconds, peak = spent + time.process_time() - began, peak_memory_mb()
     audits: list[Audit | None] = [None, None]
     if audit is not None:
         audits = [audit_design(design, problem, audit) for design in track((before, after), "Auditing designs")]
@@ -128,7 +127,7 @@ def optimise(
         raced_bits_per_pixel=raced,
         settings=asdict(settings),
         cpu_seconds=seconds,
-        peak_memory_mb=_peak_memory_mb(),
+        peak_memory_mb=peak,
     )
 
 
@@ -182,8 +181,3 @@ def _no_rng() -> Any:
     import numpy as np
 
     return np.random.default_rng(0)
-
-
-def _peak_memory_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == "darwin" else 1024)

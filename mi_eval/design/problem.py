@@ -183,6 +183,14 @@ class DesignProblem:
             return SystemDesign.of(outer, outer.with_exposure(design.tensors()))
         return design
 
+    def for_system(self, system: ImagingSystem) -> DesignProblem:
+        """The same objects, light and sensor for another system."""
+        if system == self.system:
+            return self
+        if isinstance(system, ChosenExposure):
+            return replace(self, system=system, choose_exposure=True, longest_exposure_s=system.longest_exposure_s)
+        return replace(self, system=system, choose_exposure=False)
+
     def draw(self, n: int, rng: np.random.Generator) -> Tensor:
         """Objects in the system's own units, (n, planes, height, width)."""
         return self._in_units(self.objects.sample(n, self.system.object_shape, rng))

@@ -66,7 +66,7 @@ class DesignResult:
     settings : dict
         Of the optimiser, seed included.
     cpu_seconds, peak_memory_mb : float
-        Of the optimisation; the memory is the process's peak.
+        Of the optimisation; the memory is the peak of the process up to its end, audits left out.
     """
 
     problem: DesignProblem

@@ -12,6 +12,7 @@ from calibrate import PhotonbitsError
 from mi_eval.design.config import DesignConfig, DesignDocument, load_config
 
 if TYPE_CHECKING:
+    from mi_eval.downstream.end_to_end import EndToEndSettings
     from mi_eval.downstream.evaluate import EvaluationSettings
     from mi_eval.downstream.interface import Decoder
 
@@ -24,6 +25,17 @@ class DecoderEntry(BaseModel):
     name: str
 
 
+class EndToEndEntry(BaseModel):
+    """``end_to_end``: optics trained together with a U-Net; the defaults are those of `EndToEndSettings`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unet: dict[str, Any] = Field(default_factory=dict)
+    most_epochs: int = Field(default=300, ge=1)
+    patience: int = Field(default=5, ge=1)
+    design_rate: float = Field(default=0.05, gt=0)
+
+
 class DownstreamEntry(BaseModel):
     """``downstream``; the defaults are those of `EvaluationSettings`."""
 
@@ -34,6 +46,7 @@ class DownstreamEntry(BaseModel):
     validation_frames: int = Field(default=200, ge=8)
     test_frames: int = Field(default=500, ge=8)
     seeds: tuple[int, ...] = (0,)
+    end_to_end: EndToEndEntry | None = None
 
 
 class DownstreamDocument(DesignDocument):
@@ -61,6 +74,26 @@ class DownstreamConfig:
 
         entry = self.entry
         return EvaluationSettings(entry.training_frames, entry.validation_frames, entry.test_frames, entry.seeds)
+
+    def end_to_end(self) -> EndToEndSettings | None:
+        """Settings of the joint training; None where none is asked for.
+
+        Raises
+        ------
+        PhotonbitsError
+            If a field of its decoder is unknown.
+        """
+        from mi_eval.downstream.end_to_end import EndToEndSettings
+        from mi_eval.downstream.unet import UNet
+
+        entry = self.entry.end_to_end
+        if entry is None:
+            return None
+        decoder = make_decoder("unet", {"linear_start": False, **entry.unet})
+        assert isinstance(decoder, UNet)
+        return EndToEndSettings(
+            decoder, most_epochs=entry.most_epochs, patience=entry.patience, design_rate=entry.design_rate
+        )
 
     def decoders(self) -> tuple[Decoder, ...]:
         """The decoders asked for.

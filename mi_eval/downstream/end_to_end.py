@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,6 +13,7 @@ from calibrate.plumbing.progress import track
 from mi_eval.design.ascent import begin
 from mi_eval.design.audit import Simulation
 from mi_eval.design.determinism import deterministic_torch
+from mi_eval.design.memory import peak_memory_mb
 from mi_eval.design.problem import DesignProblem
 from mi_eval.downstream.evaluate import part_seed
 from mi_eval.downstream.interface import FloatArray, Setting, Trained
@@ -24,6 +23,8 @@ from mi_eval.objects.prior import Part
 from mi_eval.systems import SystemDesign
 from mi_eval.systems.protocol import Parameters
 from mi_eval.torch_extra import Tensor, torch
+
+__all__ = ["EndToEndResult", "EndToEndSettings", "peak_memory_mb", "train_end_to_end"]
 
 _CHUNK = 64
 _FIRST_DECAY, _SECOND_DECAY = 0.9, 0.99  # those of the ascent on information
@@ -160,12 +161,6 @@ def train_end_to_end(
         cpu_seconds=time.process_time() - began,
         peak_memory_mb=peak_memory_mb(),
     )
-
-
-def peak_memory_mb() -> float:
-    """Most memory that this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 @dataclass(frozen=True)

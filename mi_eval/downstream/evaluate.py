@@ -66,12 +66,21 @@ def examples(
     The same seed gives the same objects for every design. Sets of images give each part other images.
     """
     setting = Setting(design, problem)
-    seen = [simulate(design, problem, settings.frames(p), part_seed(seed, p), part=p) for p in PARTS]
-    reach = decoder.target_range(problem)
-    made = [
-        Examples(np.asarray(one.frames, dtype=np.float64), decoder.targets(one, setting), reach, one) for one in seen
-    ]
+    made = [_examples_of(p, setting, decoder, settings, seed) for p in PARTS]
     return made[0], made[1], made[2]
+
+
+def examples_to_test(
+    design: SystemDesign, problem: DesignProblem, decoder: Decoder, settings: EvaluationSettings, seed: int
+) -> Examples:
+    """Those to test with alone."""
+    return _examples_of("test", Setting(design, problem), decoder, settings, seed)
+
+
+def _examples_of(part: Part, setting: Setting, decoder: Decoder, settings: EvaluationSettings, seed: int) -> Examples:
+    seen = simulate(setting.design, setting.problem, settings.frames(part), part_seed(seed, part), part=part)
+    frames = np.asarray(seen.frames, dtype=np.float64)
+    return Examples(frames, decoder.targets(seen, setting), decoder.target_range(setting.problem), seen)
 
 
 def evaluate_designs(

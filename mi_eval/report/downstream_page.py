@@ -24,6 +24,8 @@ from calibrate.plumbing.html import (
 )
 from mi_eval.downstream.ranking import Ranking
 from mi_eval.downstream.result import Evaluation
+from mi_eval.downstream.side_by_side import SideBySide
+from mi_eval.report.end_to_end_section import end_to_end_section
 
 _MOST_NAMED = 16
 
@@ -35,6 +37,7 @@ def render_downstream_report(
     title: str,
     facts: Sequence[tuple[str, str]] = (),
     timed: bool = True,
+    end_to_end: SideBySide | None = None,
 ) -> str:
     """Rankings and evaluations as one self-contained HTML page.
 
@@ -48,6 +51,8 @@ def render_downstream_report(
         What was designed for: objects, light, sensor.
     timed : bool
         Say what training cost; without it the same results give the same bytes.
+    end_to_end : SideBySide, optional
+        The designs beside optics trained together with their decoder.
     """
     first = rankings[0]
     share, (low, high) = first.significant, first.spearman_ci95
@@ -57,6 +62,7 @@ def render_downstream_report(
         f"{first.title}; rank correlation {first.spearman:.2f}, 95 % interval {low:.2f} to {high:.2f}"
     )
     sections = [ranking_section(ranking, number) for number, ranking in enumerate(rankings)]
+    sections += [] if end_to_end is None else [end_to_end_section(end_to_end, timed=timed)]
     sections += [_training(evaluation, timed) for evaluation in evaluations]
     if facts:
         sections.append(Section("What the designs are for", (Facts(tuple(facts)),)))

@@ -10,6 +10,7 @@ from page_check import checked
 
 from calibrate import PhotonbitsError
 from mi_eval.cli import main
+from mi_eval.design.audit import Audit, simulated_light
 from mi_eval.downstream.config import load_downstream_config, make_decoder
 from mi_eval.systems import CodedAperture, SystemDesign
 
@@ -56,6 +57,44 @@ def test_a_run_writes_numbers_and_report(folder):
     checked((folder / "out" / "report.html").read_text())
     again = run(folder / "config.yaml", *designs, "-o", folder / "out")
     assert again.exit_code == 1 and "--force" in again.stderr
+
+
+def light_alone(design, problem, settings):
+    """In place of an audit, which takes seconds and is tested elsewhere."""
+    light = simulated_light(design, problem, settings.frames, settings.seed)
+    value = light.mean_light_e / 1000
+    return Audit(
+        value, 0.01, (value - 0.02, value + 0.02), (0.0, 0.0), value, None, **vars(light), density_models=(),
+        warnings=(), frames=settings.frames, patch_size=settings.patch_size, seed=settings.seed, cpu_seconds=0.0,
+    )  # fmt: skip
+
+
+def test_a_joint_training_stands_beside_the_designs(folder, monkeypatch):
+    """The trainings run here: that each has a process of its own is tested with them."""
+    monkeypatch.setattr("mi_eval.design.audit_design", light_alone)
+    monkeypatch.setattr("mi_eval.downstream.side_by_side.in_processes", lambda function, tasks: map(function, tasks))
+    joint = "  end_to_end: {unet: {channels: 4, ssim: false}, most_epochs: 2, design_rate: 0.2}\n"
+    (folder / "config.yaml").write_text(SMALL + joint)
+    cost = {"schema": "photonbits/design-result", "cost": {"cpu_seconds": 3.0, "peak_memory_mb": 400.0}}
+    (folder / "1" / "design.json").write_text(json.dumps(cost))
+    (folder / "2" / "design.json").write_text("no JSON")
+    designs = sorted(folder.glob("*/design.npz"))
+    done = run(folder / "config.yaml", *designs, "-o", folder / "out")
+    assert done.exit_code == 0, done.stderr
+    content = json.loads((folder / "out" / "downstream.json").read_text())["end_to_end"]
+    assert content["joint_training"]["most_epochs"] == 2 and not content["decoder"]["linear_start"]
+    first, *given = content["designs"]
+    assert first["name"] == "trained together" and [entry["name"] for entry in given][1] == "1/design"
+    known = [entry["cost"]["design"] for entry in given]
+    assert known[1] == {"cpu_seconds": 3.0, "peak_memory_mb": 400.0} and known[0] is None and known[2] is None
+    assert SystemDesign.load(folder / "out" / "end_to_end_0.npz").system == CodedAperture((12, 12), (3, 3))
+    assert "trained together" in done.stdout and "over together" in done.stdout
+    page = checked((folder / "out" / "report.html").read_text())
+    assert "Against optics trained together" in page.text and "Training (CPU s)" in page.text
+    for old, new in (("channels: 4", "chanels: 4"), ("most_epochs", "epochs"), ("ssim: false", "linear_start: true")):
+        (folder / "bad.yaml").write_text(SMALL + joint.replace(old, new))
+        bad = run(folder / "bad.yaml", *designs, "-o", folder / "bad")
+        assert bad.exit_code == 1 and "Error:" in bad.stderr and not (folder / "bad").exists()
 
 
 def test_errors_say_what_to_do(folder):
