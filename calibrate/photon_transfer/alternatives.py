@@ -68,15 +68,37 @@ def brighter_fatter(
         own = shifts
         layout = replace(plain, names=(*plain.names, *extra), degree=degree)
         theta = np.array([start.get(name, 0.0) for name in layout.names])
+        fitted: Candidate | None = None
         for _ in range(2):  # the neighbours' shifts depend on a_00 a little
             layout = replace(layout, neighbours=own.significant)
             shifted = with_level_shifts(theta, layout, data)
-            fitted = fit_candidate(name, layout, shifted, theta, shape, Nuisance())
+            try:
+                fitted = fit_candidate(name, layout, shifted, theta, shape, Nuisance())
+            except np.linalg.LinAlgError:
+                fitted = None
+            if fitted is None or not _is_physical(fitted, tried[0], data):
+                fitted = None
+                break
             theta, own = fitted.theta, shifts_of(fitted, covariances)
-        if degree == 0 or is_monotone(fitted):
+        if fitted is not None and (degree == 0 or is_monotone(fitted)):
             out.append(fitted)
             start.update(zip(layout.names, theta, strict=True))
     return out
+
+
+def _is_physical(candidate: Candidate, straight: Candidate, data: PhotonTransferData) -> bool:
+    """Whether the shifts neither vanish nor double over the range, and describe the levels no worse than none do.
+
+    Where chance alone asks for shifts, a_00 is all but 0 and b, which multiplies it, is anything.
+    """
+    theta, layout = candidate.theta, candidate.layout
+    top_e = (float(np.max(data.mean_dn[data.used_bright])) - layout.get(theta, "offset")) / layout.get(theta, "gain")
+    likelihoods = (candidate.deviance + candidate.log_determinant, straight.deviance + straight.log_determinant)
+    return bool(
+        np.all(np.isfinite([*theta, *likelihoods]))
+        and abs(layout.get(theta, "b")) * top_e < 1.0
+        and likelihoods[0] < likelihoods[1] + STRONG_EVIDENCE
+    )
 
 
 def with_late_noise(tried: list[Candidate], data: PhotonTransferData, shape: FloatArray) -> list[Candidate]:

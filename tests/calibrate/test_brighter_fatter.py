@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
-from calibrate import NoiseModel, fit_noise_model, load_captures
+from calibrate import NoiseModel, fit_noise_model, load_captures, simulate_captures
 from calibrate.level_statistics import correlations_rise, measure_levels
 from calibrate.level_statistics.covariances import NeighbourCovariances, neighbour_covariances
 from calibrate.photon_transfer import fit as fit_module
@@ -507,3 +507,14 @@ def test_a_table_of_equation_16_gives_its_gain_under_that_account(tmp_path):
     }
     assert found["brighter_fatter_constant"] == pytest.approx(0.8, rel=1e-5)
     assert found["linear"] < 0.75
+
+
+def test_chance_correlations_do_not_stop_a_fit(tmp_path):
+    """Neighbours of this draw correlate by chance, a_00 is all but 0, and b with it is anything: the candidate goes."""
+    sensor = NoiseModel.from_parameters(
+        system_gain_dn_per_e=0.5, read_noise_e=3.0, offset_dn=100.0, bit_depth=12, dark_current_e_per_s=5.0
+    )
+    folder = simulate_captures(sensor, tmp_path / "c", levels=50, shape=(64, 64), light_scatter_percent=1.0, seed=371)
+    model = fit_noise_model(folder)
+    assert model.document.fit.model == "linear"
+    assert abs(pull(model, "system_gain_dn_per_e", 0.5)) < 3
