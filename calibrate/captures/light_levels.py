@@ -26,7 +26,7 @@ _SAME_LIGHT = 0.01
 #: Range of the light, as a share, from which levels are looked for in names, or people are asked about them.
 _OTHER_LIGHT = 0.05
 #: A gap between levels exceeds the range within its neighbours so many times, ...
-_GAP_OVER_RANGE = 4.0
+_GAP_OVER_RANGE = 2.5
 #: ... the standard error of a frame's mean so many times, ...
 _GAP_SIGMAS = 6.0
 #: ... and this share of the light over the number of levels, never less than 1 %: two levels differ by 5 % at least,
@@ -196,7 +196,7 @@ def _relative(path: Path, root: Path) -> PurePath:
 
 
 def _by_light(light: _Light, rows: list[int]) -> list[list[int]]:
-    """Rows by level, as many levels as are clear; in one where none are."""
+    """Rows by level, in one where no levels are clear: cut where gaps drop most from large to small, then once more."""
     part = light.of(rows)
     n = len(rows)
     if n < _FEWEST_FRAMES or part.is_one:
@@ -205,23 +205,34 @@ def _by_light(light: _Light, rows: list[int]) -> list[list[int]]:
     signal = part.signal_dn[order]
     gaps = np.diff(signal)
     error = np.sqrt(2) * np.maximum(part.error_dn[order][1:], part.error_dn[order][:-1])
-    scale = np.hypot(_LAMP_SCATTER * signal[1:], error) + 1e-300
-    ranked = np.argsort(-gaps / scale, kind="stable")
-    for n_levels in range(n // 2 + n // 8, 1, -1):
-        cuts = np.sort(ranked[: n_levels - 1])
-        edges = np.concatenate([[0], cuts + 1, [n]])
-        sizes = np.diff(edges)
-        if np.any(sizes < 1) or 4 * int(np.sum(sizes == 1)) > n_levels:
-            continue
-        ranges = signal[edges[1:] - 1] - signal[edges[:-1]]
-        least = np.maximum.reduce(
-            [
-                _GAP_OVER_RANGE * np.maximum(ranges[1:], ranges[:-1]),
-                _GAP_SIGMAS * error[cuts],
-                max(_GAP_OF_LIGHT / n_levels, _SAME_LIGHT) * signal[cuts + 1],
-            ]
-        )
-        if np.all(gaps[cuts] > least):
-            pieces = [order[start:stop] for start, stop in pairwise(edges)]
-            return [sorted(rows[int(place)] for place in piece) for piece in pieces]
-    return [rows]
+    height = gaps / (np.hypot(_LAMP_SCATTER * signal[1:], error) + 1e-300)
+    ranked = np.argsort(-height, kind="stable")
+    best, pieces = 0.0, [order]
+    # Single frames, of which a series may hold a few, only where there is no other way: any wide pair is two of them.
+    for share_of_singles in (0.0, 0.25):
+        for n_levels in range(2, n):
+            drop = float(height[ranked[n_levels - 2]] / max(height[ranked[n_levels - 1]], 1e-300))
+            if drop > best:
+                cuts = np.sort(ranked[: n_levels - 1])
+                edges = np.concatenate([[0], cuts + 1, [n]])
+                singles = int(np.sum(np.diff(edges) == 1))
+                if singles <= share_of_singles * n_levels and _are_clear(signal, error, edges):
+                    best, pieces = drop, [order[start:stop] for start, stop in pairwise(edges)]
+        if len(pieces) > 1:
+            break
+    found = [sorted(rows[int(place)] for place in piece) for piece in pieces]
+    return [finer for piece in found for finer in _by_light(light, piece)] if len(found) > 1 else [rows]
+
+
+def _are_clear(signal: FloatArray, error: FloatArray, edges: NDArray[np.int64]) -> bool:
+    """Whether all gaps between levels, sorted signals from one edge to the next, are large enough to be believed."""
+    cuts = edges[1:-1] - 1
+    ranges = signal[edges[1:] - 1] - signal[edges[:-1]]
+    least = np.maximum.reduce(
+        [
+            _GAP_OVER_RANGE * np.maximum(ranges[1:], ranges[:-1]),
+            _GAP_SIGMAS * error[cuts],
+            max(_GAP_OF_LIGHT / ranges.size, _SAME_LIGHT) * signal[cuts + 1],
+        ]
+    )
+    return bool(np.all(signal[cuts + 1] - signal[cuts] > least))

@@ -136,8 +136,8 @@ def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
         for position in range(0, level.n_frames, 2):
             pair = tuple(next(frames) for _ in range(min(2, level.n_frames - position)))
             parts.append(_measure_part(pair, level.kind))
+        _refuse_copies(level, parts)
         out.append(_level_of(level, parts))
-        _refuse_copies(level, out[-1])
     return tuple(out)
 
 
@@ -155,16 +155,15 @@ def _frames(captures: CaptureSet) -> Iterator[NDArray[np.generic]]:
             yield frame
 
 
-def _refuse_copies(level: Level, found: LevelStatistics) -> None:
+def _refuse_copies(level: Level, parts: list[_Part]) -> None:
     """Refuse two flats that agree in every pixel although their codes differ from pixel to pixel: copies of one frame.
 
     Darks may do so where rounding hides their noise, and flats where most pixels are saturated.
     """
-    crowded = max(found.minimum_fraction, found.maximum_fraction) > _MOST_AT_ONE_CODE
-    if level.kind != "bright" or crowded or found.n_pixels < _FEWEST_FOR_COPIES:
-        return
-    for number, pair in enumerate(found.pairs):
-        if pair.sum_d2 == 0 and not pair.rejected:
+    for number, part in enumerate(parts if level.kind == "bright" else ()):
+        crowded = max(part.lowest[1], part.highest[1]) > _MOST_AT_ONE_CODE * 2 * part.n_pixels
+        copies = part.pair is not None and part.pair.sum_d2 == 0 and not part.pair.rejected
+        if copies and not crowded and part.n_pixels >= _FEWEST_FOR_COPIES:
             pages = level.frames[2 * number : 2 * number + 2]
             one_file = pages[0].path == pages[1].path
             names = [f"{page.path.name}{f', frame {page.index}' if one_file else ''}" for page in pages]

@@ -65,6 +65,8 @@ def test_a_light_swept_series_is_fitted(tmp_path: Path) -> None:
     assert gain is not None and abs(gain.value - GAIN) < 4.5 * gain.std < 0.1 * GAIN
     done = CliRunner().invoke(main, ["fit", str(tmp_path), "-o", str(tmp_path / "m.yaml")])
     assert done.exit_code == 0 and "8 levels" in done.stderr
+    checked = CliRunner().invoke(main, ["check", str(tmp_path / "m.yaml"), str(tmp_path)])
+    assert checked.exit_code == 0 and "Note: 16 flats of 0.05 s (8 levels) differ in light" in checked.stdout
 
 
 @pytest.mark.parametrize("pattern", ["flats/lamp{}/50ms_{}", "flat_50ms_lamp{}_{}", "flat_50ms_{1}_lamp{0}_-10.{1}C"])
@@ -116,6 +118,22 @@ def test_lamps_that_scatter_at_random_are_not_split() -> None:
             light = _Light(1000 * rng.normal(1, scatter, n), np.full(n, 0.1))
             split += len(_by_light(light, list(range(n)))) > 1
         assert split <= 4, (n, scatter, split)
+
+
+@pytest.mark.parametrize(
+    ("n_levels", "frames", "scatter"), [(15, 2, 0.003), (15, 4, 0.003), (50, 2, 0.001), (8, 2, 0.003)]
+)
+def test_even_steps_of_a_lamp_are_found(n_levels: int, frames: int, scatter: float) -> None:
+    """The top steps of 50 differ by 2 %; a wide pair is no two levels of one frame."""
+    from calibrate.captures.light_levels import _by_light, _Light
+
+    rng = np.random.default_rng(8)
+    for _ in range(50):
+        light = np.repeat(np.arange(1, n_levels + 1) / n_levels * 1e4, frames) * rng.normal(
+            1, scatter, n_levels * frames
+        )
+        parts = _by_light(_Light(light, np.sqrt(light) / 500), list(range(light.size)))
+        assert sorted(parts) == np.arange(light.size).reshape(n_levels, frames).tolist()
 
 
 def test_small_lamp_scatter_is_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,3 +178,7 @@ def test_copies_of_a_flat_are_named(tmp_path):
     for name in ("flat_1", "flat_2"):
         np.save(tmp_path / f"{name}.npy", full)
     assert len(measure_levels(load_captures(tmp_path))) == 2
+    for number in range(3, 7):  # a saturated pair among others of its level
+        np.save(tmp_path / f"flat_{number}.npy", rng.poisson(500, (20, 30)).astype(np.uint16))
+    (tmp_path / "manifest.csv").write_text("path,kind,level\nflat_*.npy,flat,a\ndark_*.npy,dark,\n")
+    assert measure_levels(load_captures(tmp_path))[0].n_frames == 6
