@@ -27,6 +27,15 @@ class Flag:
 
 _FLAGS = (
     Flag(
+        "denoised",
+        "The noise of neighbouring pixels of the flats correlates by {correlation:+.2f}, more than a sensor's "
+        "does: the frames were smoothed or sharpened (noise reduction, resampling, demosaicing, lossy "
+        "compression), or charge is shared by pixels at read-out. The correlations add up to {total:.2g}, so that "
+        "the system gain given is up to {gain_off} and the read noise in electrons up to {read_off}. Fit raw "
+        "frames.",
+        0.25,
+    ),
+    Flag(
         "photon_transfer_nonlinear",
         "The photon-transfer curve is not a straight line, which would give a gain off by {shift_percent:+.1f} %. "
         "The system gain given is the slope at small signals of the model {model}.",

@@ -13,6 +13,7 @@ from calibrate.photon_transfer.gauss_newton import LEAST_DARK_VARIANCE_DN2, Cand
 from calibrate.photon_transfer.knee import Knee
 from calibrate.photon_transfer.likelihood import inverse_at, shot_noise
 from calibrate.photon_transfer.saturation import Saturation
+from calibrate.photon_transfer.smoothing import Smoothing, find_smoothing
 from calibrate.photon_transfer.units import noise_unit_dn
 from calibrate.schema import FlagEntry
 
@@ -28,6 +29,11 @@ def raise_flags(
     """All doubts about a fit, the weightiest first."""
     fit = choice.chosen
     out: list[FlagEntry] = []
+    smoothing = _smoothing_of(captures, levels, data, fit)
+    if smoothing is not None:
+        total = smoothing.sum_of_correlations
+        values = {"gain_off": _off(total), "read_off": _off(1 / np.sqrt(total))}
+        out.append(flag("denoised", correlation=smoothing.correlation, total=total, **values))
     knee = fit.layout.knee(fit.theta)
     if knee is not None:
         beyond = data.used_bright & (data.mean_dn - fit.layout.get(fit.theta, "offset") > knee.knee_dn)
@@ -81,6 +87,19 @@ def raise_flags(
         out.append(flag("light_scatter", percent=light))
     out.extend(_frame_flags(levels, data, choice))
     return tuple(out)
+
+
+def _smoothing_of(
+    captures: CaptureSet, levels: tuple[LevelStatistics, ...], data: PhotonTransferData, fit: Candidate
+) -> Smoothing | None:
+    if not levels or data.offset_is_zero:
+        return None
+    return find_smoothing(captures, levels, fit, float(np.max(data.mean_dn[data.used_bright])))
+
+
+def _off(factor: float) -> str:
+    """How far off a value is that should be multiplied by ``factor``."""
+    return f"{factor:.2g} times too small" if factor >= 1 else f"{1 / factor:.2g} times too large"
 
 
 def _step_flag(fit: Candidate) -> FlagEntry:

@@ -30,6 +30,7 @@ LABELS: dict[str, str] = {
 #: How much a doubt matters: ``serious`` where a headline number may be wrong by more than its error, ``caution``
 #: where an error may be too small or a condition must be kept in mind, ``note`` where something is merely unknown.
 SEVERITIES: dict[str, Severity] = {
+    "denoised": "serious",
     "over_dispersed": "serious",
     "excess_noise_suspected": "serious",
     "no_darks": "serious",

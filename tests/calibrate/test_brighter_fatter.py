@@ -354,6 +354,7 @@ def test_the_shifts_are_in_the_file(fitted, tmp_path):
 
 def test_the_flag_says_what_the_noise_model_leaves_out(fitted):
     flags = {flag.code: flag.message for flag in fitted.document.fit.flags}
+    assert "denoised" not in flags
     deficit = 100 * (1e5 / covariances_e2(np.array([1e5]), shifts())[0, 0, 0] - 1)
     told = float(flags["brighter_fatter"].split("variance is ")[1].split(" %")[0])
     assert told == pytest.approx(deficit, abs=2.0)
