@@ -128,6 +128,8 @@ def format_inspection(inspection: dict[str, Any]) -> str:
     depth = "unknown" if inspection["bit_depth"] is None else f"{inspection['bit_depth']} bit"
     if inspection["bit_depth_source"]:
         depth += f" (from: {inspection['bit_depth_source']})"
+    if inspection["shift_bits"]:
+        depth += f", after {inspection['shift_bits']} empty low bits"
     lines = [f"source     {inspection['source']}"]
     if inspection["points"]:
         lines.append(f"points     {inspection['points']}")

@@ -78,7 +78,11 @@ def _temperatures(
 
 def _can_be_fitted(group: list[Entry]) -> bool:
     brights = {(e.exposure_s, e.photons_per_pixel, e.level, e.label) for e in group if e.kind == "bright"}
-    return len(brights) >= FEWEST_BRIGHT_LEVELS and any(entry.kind == "dark" for entry in group)
+    # Flats of one exposure may hold several lamp levels (`light_levels`): where people wrote the temperature, they may.
+    named = [e for e in group if e.kind == "bright" and e.temperature_is_meant]
+    frames = sum(len(e.indices) if e.indices is not None else e.info.n_frames if e.info else 1 for e in named)
+    enough = len(brights) >= FEWEST_BRIGHT_LEVELS or frames >= 2 * FEWEST_BRIGHT_LEVELS
+    return enough and any(entry.kind == "dark" for entry in group)
 
 
 def _are_meant(groups: list[list[Entry]]) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.captures.capture_set import CaptureSet, FrameKind, Level
+from calibrate.captures.capture_set import CaptureSet, FrameKind, FrameReference, Level
 from calibrate.frames import iterate_frames
 from calibrate.level_statistics.bulk import HOT_SIGMAS, Bulk, bulk_of
 from calibrate.level_statistics.pairs import PairSums
@@ -18,7 +18,7 @@ from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.progress import track
 
 #: Pixels from which no two flats agree in all by chance, and share of them at one code up to which they may.
-_FEWEST_FOR_COPIES, _MOST_AT_ONE_CODE = 256, 0.5
+FEWEST_FOR_COPIES, MOST_AT_ONE_CODE = 256, 0.5
 _BLOCK_PIXELS = 1 << 16  # looked at at a time for extremes: they stay in a core's cache
 
 
@@ -161,18 +161,22 @@ def _refuse_copies(level: Level, parts: list[_Part]) -> None:
     Darks may do so where rounding hides their noise, and flats where most pixels are saturated.
     """
     for number, part in enumerate(parts if level.kind == "bright" else ()):
-        crowded = max(part.lowest[1], part.highest[1]) > _MOST_AT_ONE_CODE * 2 * part.n_pixels
+        crowded = max(part.lowest[1], part.highest[1]) > MOST_AT_ONE_CODE * 2 * part.n_pixels
         copies = part.pair is not None and part.pair.sum_d2 == 0 and not part.pair.rejected
-        if copies and not crowded and part.n_pixels >= _FEWEST_FOR_COPIES:
-            pages = level.frames[2 * number : 2 * number + 2]
-            one_file = pages[0].path == pages[1].path
-            names = [f"{page.path.name}{f', frame {page.index}' if one_file else ''}" for page in pages]
-            raise PhotonbitsError(
-                f"two flats are identical in every pixel: {names[0]} and {names[1]}",
-                where=pages[0].path.parent,
-                legal="two exposures of their own a level",
-                remedy="Leave copies out: a frame less its copy has no noise to measure",
-            )
+        if copies and not crowded and part.n_pixels >= FEWEST_FOR_COPIES:
+            raise copies_error(level.frames[2 * number : 2 * number + 2])
+
+
+def copies_error(pages: Sequence[FrameReference]) -> PhotonbitsError:
+    """What to say about two flats that agree in every pixel."""
+    one_file = pages[0].path == pages[1].path
+    names = [f"{page.path.name}{f', frame {page.index}' if one_file else ''}" for page in pages]
+    return PhotonbitsError(
+        f"two flats are identical in every pixel: {names[0]} and {names[1]}",
+        where=pages[0].path.parent,
+        legal="two exposures of their own a level",
+        remedy="Leave copies out: a frame less its copy has no noise to measure",
+    )
 
 
 def _too_large(frame: NDArray[np.generic], top: int, bit_depth: int, path: Path) -> PhotonbitsError:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibrate.captures.capture_set import CaptureSet, Level
 from calibrate.frames import iterate_frames
+from calibrate.level_statistics.levels import FEWEST_FOR_COPIES, MOST_AT_ONE_CODE, copies_error
 from calibrate.noise_model import NoiseModel
 from calibrate.plumbing.errors import PhotonbitsError
 from calibrate.plumbing.progress import track
@@ -107,6 +108,13 @@ def _check_codes(frame: Frame, bit_depth: int, where: object) -> None:
     )
 
 
+def _are_copies(one: Frame, other: Frame) -> bool:
+    """Whether two frames agree in every pixel, and most of these are not at one end of the range."""
+    if one.size < FEWEST_FOR_COPIES or not np.array_equal(one[0], other[0]) or not np.array_equal(one, other):
+        return False
+    return all(np.count_nonzero(one == code) <= MOST_AT_ONE_CODE * one.size for code in (one.min(), one.max()))
+
+
 def _observe_level(
     index: int,
     level: Level,
@@ -129,6 +137,8 @@ def _observe_level(
         if previous is None:
             previous = None if position == level.n_frames - 1 else frame
             continue
+        if level.kind == "bright" and _are_copies(previous, frame):
+            raise copies_error(level.frames[position - 1 : position + 1])
         for plane in planes:
             structure.add(plane.add(previous, frame, rng))
         previous = None

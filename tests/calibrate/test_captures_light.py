@@ -12,7 +12,7 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from calibrate import fit_noise_model, load_captures
-from calibrate.captures import CaptureSet, write_manifest
+from calibrate.captures import CaptureSet, split_by_setting, write_manifest
 from calibrate.cli import main
 from calibrate.plumbing.errors import PhotonbitsError
 
@@ -159,6 +159,17 @@ def test_two_lamps_at_every_exposure_make_one_note(tmp_path: Path) -> None:
     assert note.startswith(
         "4 flats of 0.01 s (2 levels), 4 flats of 0.02 s (2 levels), 4 flats of 0.03 s (2 levels) ..."
     )
+
+
+def test_lamp_levels_at_two_temperatures_stay_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    for temperature in (-10, 20):
+        for number, light in enumerate(pairs(LAMPS[:4])):
+            np.save(tmp_path / f"flat_50ms_{temperature}C_{number}.npy", frame(light, rng))
+        np.save(tmp_path / f"dark_50ms_{temperature}C_0.npy", frame(0, rng))
+    split = split_by_setting(load_captures(tmp_path)).parts
+    assert [setting.temperature_c for setting in split] == [-10.0, 20.0]
+    assert [sizes(part) for part in split.values()] == [[2] * 4] * 2
 
 
 def test_a_stack_of_all_levels(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibrate import PhotonbitsError, load_captures
+from calibrate import NoiseModel, PhotonbitsError, load_captures
 from calibrate.level_statistics import LevelStatistics, measure_levels, pair_sums
+from calibrate.validation import check_captures
 
 
 def measured(folder: Path, *frames: np.ndarray, name: str = "flat_10ms") -> LevelStatistics:
@@ -173,6 +174,9 @@ def test_copies_of_a_flat_are_named(tmp_path):
         np.save(tmp_path / f"{name}.npy", codes)
     with pytest.raises(PhotonbitsError, match=r"identical in every pixel: flat_1\.npy and flat_2\.npy"):
         measure_levels(load_captures(tmp_path))
+    model = NoiseModel.from_parameters(system_gain_dn_per_e=1.0, read_noise_e=2.0, bit_depth=12)
+    with pytest.raises(PhotonbitsError, match="identical in every pixel"):
+        check_captures(model, tmp_path)
     full = np.full((20, 30), 4095, dtype=np.uint16)
     full[3:5] = flat[3:5]  # dead rows
     for name in ("flat_1", "flat_2"):

@@ -115,6 +115,9 @@ def test_inspect_and_manifests_keep_the_shift(shot: Path) -> None:
     assert shown["shift_bits"] == 0 and any("--shift-bits 4" in note for note in shown["notes"])
     shown = json.loads(call("inspect", folder, "--json", "--shift-bits", BITS).stdout)
     assert shown["shift_bits"] == BITS and not any("left-aligned" in note for note in shown["notes"])
+    assert (
+        "10 bit (from: largest code seen), after 4 empty low bits" in call("inspect", folder, "--shift-bits", 4).stdout
+    )
     captures = load_captures(folder, shift_bits=BITS)
     write_manifest(captures, manifest)
     assert load_captures(manifest).levels == captures.levels
