@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 
 from calibrate.level_statistics.levels import LevelStatistics
 from calibrate.level_statistics.pairs import Candidates, PairSums
-from calibrate.level_statistics.sums import CANDIDATE_SIGMAS
+from calibrate.level_statistics.sums import CANDIDATE_SIGMAS, LEAST_SIGMA_CODES
 
 #: Where the differences are cut, in standard deviations: 6e-5 of normal ones lie beyond.
 CUT_SIGMAS = 4.0
@@ -150,8 +150,16 @@ def _cut(pair: PairSums, excess: float, level: LevelStatistics, top_dn: float) -
     reach = (top_dn - (pair.mean_a_dn + pair.mean_b_dn) / 2) / sigma
     piled = _piled(found, top_dn - pair.shift_dn) if reach > CANDIDATE_SIGMAS else np.zeros(found.index.shape, bool)
     left, beyond = _normal_within(cut, excess)
-    if level.minimum_code <= 0 and level.minimum_fraction > _CLIPPED_SHARE:
-        cut, left, beyond = max(cut, _beyond_clipped_noise(level.minimum_fraction)), 1.0, 0.0
+    share = level.minimum_fraction if level.minimum_code <= 0 else 0.0
+    clear = _beyond_clipped_noise(share) if share > _CLIPPED_SHARE else 0.0
+    if isinstance(pair.sum_a, int) and sigma < 1.05 * LEAST_SIGMA_CODES:
+        # Coarse noise is narrower than the least that is believed, and has so much less beyond the cut.
+        within = found.centred[(found.sigmas <= max(cut, clear)) & ~piled]
+        own = max(float(np.sqrt((found.rest_d2 + within @ within) / pair.n_pixels)), 0.1)
+        left, beyond = _normal_within(cut * sigma / own, 0.0)
+        clear *= own / sigma
+    if clear > 0:
+        cut, left, beyond = max(cut, clear), 1.0, 0.0
     below = reach - _NOISE_OF_A_PILE if np.any(piled) else np.inf
     unseen = _unseen(found.sigmas[~piled], cut, below, beyond * pair.n_pixels) / pair.n_pixels
     # Over heights from 0 on, such outliers and their noise leave cut of pixels and cut^3/3 of squares within the cut.

@@ -23,6 +23,8 @@ _TILE_PIXELS = 1 << 16  # products of 16-bit codes sum to less than 2^48: exact;
 SUSPICIOUS_SIGMAS = 6.0
 #: From here on, in robust local standard deviations, a pixel of such a pair is kept as a candidate.
 CANDIDATE_SIGMAS = 3.5
+#: Least standard deviation of the difference of whole codes that is believed.
+LEAST_SIGMA_CODES = 0.9
 _BLOCK = (32, 64)
 
 
@@ -155,9 +157,11 @@ def find_candidates(a: NDArray[np.generic], b: NDArray[np.generic], shift_dn: fl
     """Pixels whose difference stands out of its block of 32 x 64 by `CANDIDATE_SIGMAS`; None without any.
 
     The scale of a block comes from its own differences, clipped at 4.5 of the scale before until that rests: shading
-    and drift widen it where they are, single pixels do not. More than 2 % of the pixels are no outliers but a scene
-    that moved; nothing is a candidate then.
+    and drift widen it where they are, single pixels do not. Of whole codes it is 0.9 at least: where the noise is
+    coarse most differences are 0, and those of one code or two are no outliers. More than 2 % of the pixels are no
+    outliers but a scene that moved; nothing is a candidate then.
     """
+    whole_codes = np.issubdtype(a.dtype, np.integer) and np.issubdtype(b.dtype, np.integer)
     height, width = a.shape
     edges = np.arange(0, max(width - _BLOCK[1] // 2, 1), _BLOCK[1])
     lengths = np.diff(np.append(edges, width))
@@ -176,7 +180,7 @@ def find_candidates(a: NDArray[np.generic], b: NDArray[np.generic], shift_dn: fl
             before, variance = variance, np.add.reduceat((square * inside).sum(axis=0), edges) / count
             if np.all(np.abs(variance - before) <= 1e-4 * before):
                 break
-        least = 1e-12 * max(float(variance.max()), float(square.mean()))
+        least = LEAST_SIGMA_CODES**2 if whole_codes else 1e-12 * max(float(variance.max()), float(square.mean()))
         scale = np.repeat(np.maximum(variance, least), lengths)
         rows, columns = np.nonzero(square > CANDIDATE_SIGMAS**2 * scale)
         sigmas = np.sqrt(square[rows, columns] / scale[columns])

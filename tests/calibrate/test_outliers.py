@@ -72,6 +72,28 @@ def test_noise_clipped_at_black_has_tails_of_its_own(tmp_path, offset, pattern):
             assert level.pairs[0].difference_variance_dn2 == pytest.approx(truth, rel=1e-3)
 
 
+@pytest.mark.parametrize("noise", [0.2, 0.3, 0.45])
+def test_noise_below_a_code_has_no_outliers_of_one_code(tmp_path, noise):
+    """Offset 100: a code beside it is six standard deviations of the codes away where the noise is a fifth of one."""
+    rng = np.random.default_rng(14)
+    side = 500
+    for signal, stem in ((0.0, "dark_0ms"), (0.3, "dark_1ms"), (900.0, "flat_2ms")):
+        shape = (2, side, side)
+        codes = 100 + signal + np.hypot(noise, np.sqrt(0.1 * signal) * (signal > 1)) * rng.standard_normal(shape)
+        struck = rng.random(shape) < 1e-3
+        for name in ("clean", "struck"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            np.save(tmp_path / name / f"{stem}.npy", np.clip(np.floor(codes + 0.5), 0, 4095).astype(np.uint16))
+            codes[struck] += rng.uniform(0, 3000, int(struck.sum()))
+    clean = measure_levels(load_captures(tmp_path / "clean"))
+    for name in ("clean", "struck"):
+        found = reject_outliers(measure_levels(load_captures(tmp_path / name)))
+        for level, own in zip(found, clean, strict=True):
+            truth = own.pairs[0].difference_variance_dn2
+            assert level.pairs[0].difference_variance_dn2 == pytest.approx(truth, rel=2e-3)
+            assert (level.rejected_fraction > 1e-3) == (name == "struck")
+
+
 @pytest.mark.parametrize("law", ["even", "exponential"])
 def test_the_same_noise_with_sparks_and_without(tmp_path, law):
     """Sparks that pile up at the highest code are no share of those below it, and leave no third or fourth power."""
