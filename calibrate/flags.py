@@ -138,6 +138,13 @@ _FLAGS = (
         0.2,
     ),
     Flag(
+        "excess_noise_stated",
+        "The excess noise factor F^2 = {factor:g} was stated, not measured. The parameters count effective "
+        "electrons, input electrons over F^2, in which the noise model has the right mean and variance; its law is "
+        "that of shot noise and not the amplifier's. In input electrons the system gain is {gain:.4g} DN/e- and "
+        "the read noise {read:.4g} e- (excess_noise in the file).",
+    ),
+    Flag(
         "gain_pattern",
         "The gain, not the light alone, differs from pixel to pixel, by {percent:.2g} % (standard deviation): the mean "
         "gain is given, {shift_percent:.2g} % below the pooled slope.",

@@ -165,6 +165,16 @@ class MeasurementEntry(_Strict):
     column_noise_dn2: Finite | None = None
 
 
+class ExcessNoiseEntry(_Strict):
+    """Stated excess noise factor F^2 of an amplifier, and the parameters in electrons at its input.
+
+    ``parameters`` of the file are in effective electrons, input electrons over F^2.
+    """
+
+    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    input_parameters: dict[str, ParameterEntry]
+
+
 class BrighterFatterEntry(_Strict):
     """Shifts a_ij of pixel borders (Astier et al. 2019), a quadrant: rows over vertical lags, columns over horizontal.
 
@@ -331,6 +341,7 @@ class NoiseModelDocument(_Strict):
     validity: ValidityEntry | None = None
     fit: FitEntry
     brighter_fatter: BrighterFatterEntry | None = None
+    excess_noise: ExcessNoiseEntry | None = None
     noise_correlation: NoiseCorrelationEntry | None = None
     emva1288: dict[str, EmvaEntry] | None = None
     emva1288_curves: dict[str, EmvaCurveEntry] | None = None
@@ -351,6 +362,8 @@ class NoiseModelDocument(_Strict):
     @model_validator(mode="after")
     def _known_parameters(self) -> NoiseModelDocument:
         check_parameters(self.parameters, "parameters", REQUIRED)
+        if self.excess_noise is not None:
+            check_parameters(self.excess_noise.input_parameters, "excess_noise.input_parameters", ())
         return self
 
     def to_plain(self) -> dict[str, Any]:
@@ -365,6 +378,7 @@ class NoiseModelDocument(_Strict):
             "covariance",
             "validity",
             "brighter_fatter",
+            "excess_noise",
             "noise_correlation",
             "emva1288",
             "emva1288_curves",

@@ -58,6 +58,14 @@ def _channels_option(context: click.Context, option: click.Parameter, text: str)
     help="Empty low bits of left-aligned codes. Default: the manifest's, else 0.",
 )
 @click.option(
+    "--excess-noise-factor",
+    type=click.FloatRange(min=1),
+    default=1.0,
+    show_default=True,
+    metavar="F2",
+    help="F squared of the amplifier, 2 for electron multiplication: adds the numbers in input electrons.",
+)
+@click.option(
     "--hold-out",
     type=click.IntRange(min=2),
     metavar="N",
@@ -77,6 +85,7 @@ def fit(
     from_scenes: bool,
     offset_dn: float | None,
     shift_bits: int | None,
+    excess_noise_factor: float,
     hold_out: int | None,
     report: Path | None,
     as_json: bool,
@@ -92,6 +101,7 @@ def fit(
     from calibrate.channels import choose_layout, fit_channels
     from calibrate.commands.channel_summary import print_channels
     from calibrate.commands.summary import print_summary
+    from calibrate.excess_noise import with_excess_noise
 
     if not output.is_dir():  # whether it may be a folder, the captures decide; that it can be made, nobody else
         check_outputs((output,), overwrite=True)
@@ -115,13 +125,14 @@ def fit(
         if from_scenes:
             from calibrate.from_scenes import fit_from_scenes
 
-            return fit_channels(part, channels=channels, fit=partial(fit_from_scenes, offset_dn=offset_dn))
+            model = fit_channels(part, channels=channels, fit=partial(fit_from_scenes, offset_dn=offset_dn))
+            return with_excess_noise(model, excess_noise_factor)
         model = fit_channels(part, channels=channels, maps=maps, seed=seed)
         if emva:
             from calibrate.emva1288 import add_emva1288
 
             model = add_emva1288(model, part, seed=seed)
-        return model
+        return with_excess_noise(model, excess_noise_factor)
 
     channels_note = f"Channels: {choose_layout(found, channels)[1]}."
     if several:

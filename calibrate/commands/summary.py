@@ -27,6 +27,14 @@ def print_summary(model: NoiseModel) -> None:
             for power, (value, std) in enumerate(zip(entry.coefficients, entry.std, strict=True), start=1):
                 rows.append([f"nonlinearity c{power}", format_value_std(value, std), "1", PARAMETERS[name][1]])
     click.echo(format_table(["parameter", "value", "unit", "meaning"], rows, align="lrll"))
+    excess = model.document.excess_noise
+    if excess is not None:
+        inputs = [
+            [name, format_value_std(entry.value, entry.std), entry.unit]
+            for name, entry in excess.input_parameters.items()
+        ]
+        click.echo(f"\nIn input electrons, F^2 = {excess.factor:g}:")
+        click.echo(format_table(["parameter", "value", "unit"], inputs, align="lrl"))
     fitted = model.document.fit
     quality = (
         "" if fitted.deviance_per_dof is None else f", deviance {fitted.deviance_per_dof:.2f} per degree of freedom"

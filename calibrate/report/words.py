@@ -49,6 +49,7 @@ SEVERITIES: dict[str, Severity] = {
     "few_frames_for_maps": "caution",
     "not_measured": "caution",
     "no_exposures": "note",
+    "excess_noise_stated": "note",
     "one_dark_level": "note",
     "white_clipped": "note",
     "not_saturated": "note",
