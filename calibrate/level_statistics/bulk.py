@@ -31,11 +31,17 @@ class Bulk:
         Of both frames.
     spatial_covariance_dn2 : float
         Covariance of the two frames over the ordinary pixels, DN^2: fixed pattern without temporal noise.
+    temporal_variance_dn2 : float
+        Half the variance of their difference.
+    kurtosis : float
+        Of their difference, from up to 65536 of them.
     """
 
     n_pixels: int
     mean_dn: float
     spatial_covariance_dn2: float
+    temporal_variance_dn2: float
+    kurtosis: float
 
 
 def bulk_of(a: NDArray[np.generic], b: NDArray[np.generic], pair: PairSums) -> Bulk | None:
@@ -46,7 +52,7 @@ def bulk_of(a: NDArray[np.generic], b: NDArray[np.generic], pair: PairSums) -> B
     """
     x, y = a.ravel(), b.ravel()
     step = max(1, x.size // _SAMPLE)
-    total = x[::step].astype(np.float64) + y[::step].astype(np.float64)
+    total, difference = (sign * x[::step].astype(np.float64) + y[::step].astype(np.float64) for sign in (1.0, -1.0))
     low, middle, high = (float(value) for value in np.percentile(total, (25.0, 50.0, 75.0)))
     width = (high - low) / 1.349
     if np.issubdtype(a.dtype, np.integer):
@@ -60,6 +66,7 @@ def bulk_of(a: NDArray[np.generic], b: NDArray[np.generic], pair: PairSums) -> B
     if width <= 0:
         return None
     n, sum_a, sum_b, sum_ab = pair.n_pixels, pair.sum_a, pair.sum_b, pair.sum_ab
+    squares = pair.sum_aa + pair.sum_bb
     for start in range(0, x.size, _TILE_PIXELS):
         u = x[start : start + _TILE_PIXELS].astype(np.float64)
         v = y[start : start + _TILE_PIXELS].astype(np.float64)
@@ -67,7 +74,12 @@ def bulk_of(a: NDArray[np.generic], b: NDArray[np.generic], pair: PairSums) -> B
         u, v = u[out] - pair.shift_dn, v[out] - pair.shift_dn
         n -= out.size
         sum_a, sum_b, sum_ab = sum_a - float(u.sum()), sum_b - float(v.sum()), sum_ab - float(u @ v)
+        squares -= float(u @ u + v @ v)
     if n == pair.n_pixels or n < 2:
         return None
     mean = pair.shift_dn + 0.5 * float(sum_a + sum_b) / n
-    return Bulk(n, mean, float((n * sum_ab - sum_a * sum_b) / (n * n)))
+    temporal = float(n * (squares - 2 * sum_ab) - (sum_a - sum_b) ** 2) / (2 * n * (n - 1))
+    ordinary = difference[np.abs(total - middle) <= _CUT_SIGMAS * width]
+    power = (ordinary - ordinary.mean()) ** 2
+    kurtosis = float(np.mean(power**2) / np.mean(power) ** 2) if np.any(power > 0) else 3.0
+    return Bulk(n, mean, float((n * sum_ab - sum_a * sum_b) / (n * n)), temporal, kurtosis)

@@ -76,6 +76,21 @@ class LevelStatistics:
         return float(np.mean(excess)) if excess else 0.0
 
     @property
+    def ordinary_noise(self) -> tuple[float, float] | None:
+        """Temporal variance of the ordinary pixels, DN^2, and the kurtosis of their difference; None where not known.
+
+        Where outliers were taken out of a pair they are still in its ordinary pixels.
+        """
+        if not self.bulks or any(pair.rejected for pair in self.pairs):
+            return None
+        plain = [(pair.temporal_variance_dn2(None), pair.kurtosis) for pair in self.pairs]
+        found = [
+            p if b is None else (b.temporal_variance_dn2, b.kurtosis) for p, b in zip(plain, self.bulks, strict=True)
+        ]
+        variance, kurtosis = np.mean(found, axis=0)
+        return float(variance), float(kurtosis)
+
+    @property
     def pattern_dn2(self) -> float:
         """Spatial variance of the ordinary pixels without temporal noise, DN^2: 0 without pairs."""
         if not self.pairs:

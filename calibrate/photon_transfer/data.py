@@ -63,6 +63,8 @@ class PhotonTransferData:
     hot_dn, ordinary_variance_dn2 : ndarray
         What hot pixels add to the mean of a dark, or of a level that reaches the lowest code; spatial variance without
         them.
+    ordinary_noise : ndarray of bool
+        Darks whose variance and kurtosis are those of the ordinary pixels alone.
     spatial_variance_dn2, noise_signal_dn3 : ndarray
         Of shading and fixed pattern; covariance over pixels of the noise's square with the signal.
     gain_pattern : float
@@ -97,6 +99,7 @@ class PhotonTransferData:
     black_clip_dn: float | None
     black_fraction: FloatArray
     hot_dn: FloatArray
+    ordinary_noise: BoolArray
     ordinary_variance_dn2: FloatArray
     spatial_variance_dn2: FloatArray
     noise_signal_dn3: FloatArray
@@ -192,6 +195,11 @@ def from_levels(
     exposure = np.array([np.nan if level.exposure_s is None else level.exposure_s for level in ordered])
     light, unit = _light_axis(photons, exposure, bright)
     variance = [level.temporal_variance_dn2(offset if level.kind == "bright" else None) for level in ordered]
+    kurtosis = [level.kurtosis for level in ordered]
+    ordinary = [level.ordinary_noise if level.kind == "dark" else None for level in ordered]
+    for i, noise in enumerate(ordinary):
+        if noise is not None:
+            variance[i], kurtosis[i] = noise
     clipped = np.array([_clipped(level, white_clip_dn) for level in ordered])
     data = PhotonTransferData(
         bright=bright,
@@ -203,7 +211,7 @@ def from_levels(
         mean_samples=np.array([float(level.n_pixels * level.n_frames) for level in ordered]),
         variance_samples=np.array([float(level.n_pixels * max(len(level.pairs), 1)) for level in ordered]),
         n_frames=np.array([level.n_frames for level in ordered]),
-        kurtosis=np.array([level.kurtosis for level in ordered]),
+        kurtosis=np.array(kurtosis),
         clipped_fraction=clipped,
         usable=np.ones(bright.shape, dtype=bool),
         light_unit=unit,
@@ -215,6 +223,7 @@ def from_levels(
         black_clip_dn=None if white_clip_dn is None else -zero,
         black_fraction=np.array([level.minimum_fraction if level.minimum_code <= 0 else 0.0 for level in ordered]),
         hot_dn=np.array([level.hot_excess_dn for level in ordered]),
+        ordinary_noise=np.array([noise is not None for noise in ordinary]),
         ordinary_variance_dn2=np.array([level.pattern_dn2 for level in ordered]),
         spatial_variance_dn2=np.array(
             [_mean(pair.spatial_covariance_dn2 for pair in level.pairs) for level in ordered]
@@ -283,6 +292,7 @@ def from_table(captures: CaptureSet) -> PhotonTransferData:
         black_clip_dn=None,
         black_fraction=np.zeros(n),
         hot_dn=np.zeros(n),
+        ordinary_noise=np.zeros(n, dtype=bool),
         ordinary_variance_dn2=np.zeros(n),
         spatial_variance_dn2=np.zeros(n),
         noise_signal_dn3=np.zeros(n),

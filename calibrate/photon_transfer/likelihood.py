@@ -205,14 +205,15 @@ def residuals(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Re
         near, _, at_knee = _near_knee(knee, seen, data, offset)
         fitted_variance[near] = at_knee[1] + layout.rounding_dn2 + data.variance_shift_dn2[near]
     dark = np.flatnonzero(data.dark)
+    charge, hot = _hot_charge(x[dark], data.hot_dn[dark])
     if layout.rounding_dn2 > 0 and dark.size:
-        charge, hot = _hot_charge(x[dark], data.hot_dn[dark])
         pattern = np.full(dark.size, data.offset_variance_dn2)
         rounded = rounded_moments(fitted_mean[dark] - data.hot_dn[dark], gain * charge + w, pattern)
         fitted_mean[dark], fitted_variance[dark] = rounded[0] + data.hot_dn[dark], rounded[1] + gain * hot
         summed = dark[needs_code_sums(theta, layout, data)[dark]]
         if summed.size:
             fitted_mean[summed], fitted_variance[summed] = dark_moments(theta, layout, data, summed, x[summed])[:2]
+    fitted_variance[dark] -= np.where(data.ordinary_noise[dark], gain * hot, 0.0)
     used = data.used_bright | data.dark
     has_mean = used & (data.still | (data.bright & (layout.index("responsivity") is not None)))
     if data.offset_is_zero:
@@ -348,6 +349,9 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
         if summed.size:
             exact = dark_moments(theta, layout, data, summed, dark_signal[summed])
             variance[summed], third[summed], fourth[summed] = exact[1:]
+    # Of darks whose variance is that of the ordinary pixels, hot ones are in the mean alone.
+    hot = np.where(data.ordinary_noise, _hot_charge(dark_signal, data.hot_dn)[1], 0.0)
+    variance, third, fourth = variance - gain * hot, third - gain**2 * hot, fourth - gain**3 * hot
     variance = np.maximum(variance, 1e-9 * np.max(variance))  # a noiseless level has no infinite weight
     # dV/dm through dV/du, for brights; a dark's prediction does not use its own mean, unless that tells its charge.
     with_mean = (2 * slope * bend * noise + slope**2 * shot_slope) / np.maximum(slope, 0.05)
@@ -358,7 +362,7 @@ def cumulants(theta: FloatArray, layout: Layout, data: PhotonTransferData) -> Cu
         variance[near], third[near], fourth[near] = at_knee[1] + layout.rounding_dn2, at_knee[2], at_knee[3]
         slope[near], with_mean[near] = at_knee[4], by_mean(knee, at)
     # Covariances of neighbours restore the Poisson variance in the sum over pixels.
-    of_mean = variance + slope**2 * (gain * shot_signal - shot)
+    of_mean = variance + slope**2 * (gain * shot_signal - shot) + gain * hot
     return Cumulants(variance, third, fourth, with_mean, slope, of_mean)
 
 
