@@ -40,6 +40,7 @@ from mi_eval.design import DesignProblem, audit_design, enumerated_information
 from mi_eval.design.audit import AuditSettings
 from mi_eval.design.optimise import OptimiserSettings
 from mi_eval.downstream import EvaluationSettings, rank_designs
+from mi_eval.downstream.evaluate import examples
 from mi_eval.objects import make_prior
 from mi_eval.systems import PhaseMask, SystemDesign
 from mi_eval.torch_extra import torch
@@ -48,6 +49,7 @@ PHOTONS = (300.0, 1000.0, 100.0)
 DEPTH_UM = 0.8  # above and below focus
 BACKGROUND = 0.005  # of the emitter's light, in every pixel
 SIDE, MARGIN = 18, 4
+NEAR_NM = (270.0, 550.0)  # about thirds of the depths
 SHOWN_UM = (-0.8, -0.4, 0.0, 0.4, 0.8)
 
 
@@ -253,6 +255,20 @@ def named_lines(levels: Sequence[Level]) -> list[str]:
     return out
 
 
+def depth_lines(level: Level, problem: DesignProblem) -> list[str]:
+    """Accuracy of every design near focus, further off, and far from it: the test frames' depths are known."""
+    found = level.evaluations[1]
+    decoder, seed = LikeliestPlace(), found.designs[0].seeds[0].seed
+    settings = EvaluationSettings(**{**found.settings, "seeds": (seed,)})
+    depth = np.abs(examples(level.designs[0].design, problem, decoder, settings, seed)[2].targets[:, 0])
+    out = [f"{level.light:g} photons, accuracy in percent within {NEAR_NM[0]:g} nm of focus, {NEAR_NM[1]:g} nm, beyond"]
+    for design in found.designs:
+        values = design.seeds[0].per_frame[ACCURACY.name]
+        parts = (depth <= NEAR_NM[0], (depth > NEAR_NM[0]) & (depth <= NEAR_NM[1]), depth > NEAR_NM[1])
+        out.append(f"{design.name}: " + ", ".join(f"{100 * values[part].mean():.1f}" for part in parts))
+    return out
+
+
 def accuracy_figure(level: Level, places: int) -> Figure:
     """Error and accuracy over information, designs of one level; bars are 95 %, lines what information leaves."""
     kinds = {entry["label"]: entry["kind"] for entry in level.audits}
@@ -302,7 +318,7 @@ def run(arguments: Sequence[str]) -> list[Level]:
     study = made["--quick" in rest]()[0]
     for level in levels:
         print("\n".join(["", f"{level.light:g} photons", "", *bounds_table(level, study.seen_at(level.light))]))
-        print("\n".join(["", *parted_lines(level)]))
+        print("\n".join(["", *parted_lines(level), "", *depth_lines(level, study.seen_at(level.light))]))
     print("\n".join(["", *named_lines(levels), *carried_lines(levels, study)]))
     if mine.density:
         print("\n".join(["", *density_lines(levels[0], study)]))
