@@ -52,7 +52,7 @@ def doubts_of(
     flags = {entry.code for entry in model.document.fit.flags}
     if -noise.correlation_bits > threshold("correlated_noise_corrected"):
         out.append(warning("correlated_noise_corrected", bits=-noise.correlation_bits))
-    for code in ("not_measured", "correlated_noise", "over_dispersed"):
+    for code in ("not_measured", "denoised", "correlated_noise", "over_dispersed"):
         # With numbers for it, correlated noise is taken off.
         known = code == "correlated_noise" and model.document.noise_correlation is not None
         if code in flags and not known:

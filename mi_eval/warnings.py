@@ -58,6 +58,11 @@ _SENTENCES: dict[str, tuple[str, float | None]] = {
         "0.03 bit per pixel where row noise holds a tenth of the variance.",
         None,
     ),
+    "denoised": (
+        "The noise model was fitted to frames that had been smoothed or sharpened: its gain and noise are off by up to "
+        "the factor in its flag, and the score with them. Calibrate with raw frames.",
+        None,
+    ),
     "over_dispersed": (
         "The noise model does not describe its own captures within their noise: the mean misfit is in the interval, "
         "but it may be larger at the light of these frames.",
