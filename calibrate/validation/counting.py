@@ -17,6 +17,7 @@ from calibrate.validation.prediction import (
     highest_mean_dn,
     is_clear_of_clips,
     is_smooth,
+    one_code_dn,
     settle,
 )
 
@@ -103,7 +104,7 @@ class TransformCount:
             return np.zeros(cell_mean.shape)
         offset = float(self._model.camera.offset_dn)
         light = (mean_a + mean_b) / 2 - offset
-        if self._charge is not None or light <= max(abs(mean_a - mean_b), 1.0):
+        if self._charge is not None or light <= max(abs(mean_a - mean_b), one_code_dn(self._model.camera)):
             return np.full(cell_mean.shape, mean_a - mean_b)
         return np.asarray((cell_mean - offset) / light * (mean_a - mean_b))
 
@@ -120,7 +121,7 @@ class TransformCount:
         if self._charge is not None:
             shot = shot * maps.dark_ratio.ravel()[pixels]
         read = maps.read_variance_dn2.ravel()[pixels]
-        return np.asarray(expected.slope[cell] ** 2 * (shot + read) + expected.rounding_dn2 + 1e-12)
+        return np.asarray(expected.slope[cell] ** 2 * (shot + read) + expected.rounding_dn2 + 1e-24)
 
     def _rough(
         self,

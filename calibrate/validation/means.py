@@ -9,7 +9,7 @@ import numpy as np
 from calibrate.noise_model import NoiseModel
 from calibrate.validation.diagnoses import SIGMAS, Finding, finding, threshold
 from calibrate.validation.observed import Cell, Observed
-from calibrate.validation.prediction import Point, dark_rate_e_per_s, predict_dark_mean, rounding_dn2
+from calibrate.validation.prediction import Point, dark_rate_e_per_s, one_code_dn, predict_dark_mean, rounding_dn2
 
 #: A flat's mean says how its lamp drifts where its signal is so many times the dark noise.
 _LIT_SIGMAS = 10.0
@@ -78,7 +78,7 @@ def find_drift(model: NoiseModel, observed: Observed) -> tuple[list[Finding], fl
             continue
         if level.kind == "dark":
             dark = max(dark, spread)
-        elif light > _LIT_SIGMAS * max(noise, 1.0):
+        elif light > _LIT_SIGMAS * max(noise, one_code_dn(model.camera)):
             lamp = max(lamp, 100 * spread / light)
     out: list[Finding] = []
     if lamp > threshold("drift"):
@@ -107,7 +107,7 @@ def measure_offset(model: NoiseModel, observed: Observed) -> OffsetTest | None:
             mean = float(np.average([cell.mean_dn for cell in own], weights=[cell.n_pairs for cell in own]))
         difference.append(mean - _expected_dark_mean(model, observed, index))
         noise = _mean_variance(observed, index) / (level.n_frames - level.n_frames % 2 or 1)
-        variance.append(max(noise + (scatter.value**2 if scatter is not None else 0.0), 1e-12))
+        variance.append(max(noise + (scatter.value**2 if scatter is not None else 0.0), 1e-24))
         exposures.append(level.exposure_s)
     if not difference:
         return None

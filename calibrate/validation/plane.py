@@ -19,6 +19,7 @@ from calibrate.validation.prediction import (
     highest_mean_dn,
     is_clear_of_clips,
     is_smooth,
+    one_code_dn,
 )
 from calibrate.validation.regions import RegionSums
 
@@ -84,7 +85,7 @@ class PlaneSums:
         expected = self._expect(cell_mean - away)
         weight_a, weight_b, middle = self._scale(mean_a, mean_b, a, b)
         variance = expected.variance_dn2
-        ratio = self._robust_ratio(a, b, weight_a, weight_b, middle, np.maximum(variance, 1e-12)[cells.ravel()])
+        ratio = self._robust_ratio(a, b, weight_a, weight_b, middle, np.maximum(variance, 1e-24)[cells.ravel()])
         lit = expected.slope**2 * expected.shot_dn2 > _LIT * (variance - expected.slope**2 * expected.shot_dn2)
         bound = _OUTLIER_SIGMAS * ratio * np.sqrt(2 * variance) + 20 * float(camera.system_gain_dn_per_e) + 2
         bound = np.where(lit, bound, np.inf)
@@ -129,7 +130,7 @@ class PlaneSums:
         mean = tile_mean if maps is None else tile_mean - maps.tile_offset_away_dn
         variance = self._expect(mean.ravel()).variance_dn2.reshape(tile_mean.shape)
         noise = float(np.median(np.sqrt(variance / (2 * np.maximum(self._grid.counts, 1)))))
-        log_variance = np.log(np.maximum(variance, 1e-12))
+        log_variance = np.log(np.maximum(variance, 1e-24))
         low, high = (float(value) for value in np.quantile(log_variance, (0.0, 1.0)))
         if float(np.ptp(mean)) < _SPLIT_SIGMAS * noise or high - low < _CELL_STEP:
             return
@@ -147,7 +148,7 @@ class PlaneSums:
         sample = self._grid.sample[:4096]
         difference = a.ravel()[sample].astype(np.float64) - b.ravel()[sample].astype(np.float64)
         noise = float(np.sqrt(np.var(difference) / 2))
-        if self._dark or min(light_a, light_b) <= max(noise, 1.0):
+        if self._dark or min(light_a, light_b) <= max(noise, one_code_dn(self._model.camera)):
             return 1.0, 1.0, mean_a - mean_b
         light = (light_a + light_b) / 2
         alpha, beta = light / light_a, light / light_b
@@ -219,7 +220,7 @@ class PlaneSums:
             shot = expected.shot_dn2[cells] * maps.tile_gain_square_ratio
             shot = shot * maps.tile_dark_ratio if self._dark else shot
             variance = expected.slope[cells] ** 2 * (shot + maps.tile_read_variance_dn2) + expected.rounding_dn2
-        unit = 2 * np.maximum(variance, 1e-12)
+        unit = 2 * np.maximum(variance, 1e-24)
         mean = tiles["m"] / np.maximum(tiles["n"], 1) + self._reference
         usable = (tiles["clipped"] == 0) & (mean < highest_mean_dn(self._model.camera) - WHITE_SIGMAS * np.sqrt(unit))
         n = np.where(usable, tiles["n"], 0.0)

@@ -31,8 +31,9 @@ _WIDE_DN = 100.0
 #: that from the ceiling, below which pixels are left out of the comparison altogether.
 BLACK_SIGMAS = 4.5
 WHITE_SIGMAS = 4.0
-#: A variance below this is none: a dark without read noise.
-_LEAST_VARIANCE_DN2 = 1e-12
+#: A variance below this is none: a dark without read noise. Real values may be 16-bit codes as fractions of full scale,
+#: where 1 DN is 2e-10 of the unit's square.
+_LEAST_VARIANCE_DN2 = 1e-24
 #: Above this noise the phase of the rounding is of no consequence.
 _COARSE_DN = 10.0
 _NODES_PER_DN = 16
@@ -102,6 +103,11 @@ class ClosedForm:
     def variance_dn2(self) -> FloatArray:
         """Temporal variance of a code, DN^2."""
         return np.asarray(self.slope**2 * (self.shot_dn2 + self.read_dn2) + self.rounding_dn2)
+
+
+def one_code_dn(camera: Camera) -> float:
+    """Least distance of codes, DN; 0 for real values, which have no such scale."""
+    return 0.0 if camera.bit_depth is None else 1.0
 
 
 def rounding_dn2(camera: Camera) -> float:

@@ -30,8 +30,9 @@ FloatArray = NDArray[np.float64]
 VARIANCE_LEVEL = 2e-3
 #: Share of a variance below which a misfit, however significant, is of no consequence: 1e-5 bit per pixel.
 SMALLEST_MISFIT = 0.005
-#: A variance below this is none.
-NO_NOISE_DN2 = 1e-9
+#: A variance below this, and below this share of the mean's square, is none: what sums of equal numbers leave.
+_NO_NOISE_DN2 = 1e-21
+_NO_NOISE_SHARE = 1e-15
 #: Cells whose predicted variances differ by less are one range.
 _SAME_VARIANCE = 0.02
 _MOST_BRIGHT_RANGES = 16
@@ -42,6 +43,10 @@ _BEYOND_VALIDITY = 1.05
 _CLIPPED_SHARE = 1e-4
 #: Pixel pairs from which on their own fourth moment says how sure their variance is.
 _ENOUGH_FOR_KURTOSIS = 300
+
+
+def _no_noise_dn2(mean_dn: float) -> float:
+    return _NO_NOISE_DN2 + _NO_NOISE_SHARE * mean_dn**2
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class SignalRange:
     @property
     def ratio(self) -> float:
         """Observed over predicted; 1 where there is no noise on either side."""
-        if max(self.observed_variance_dn2, self.predicted_variance_dn2) < NO_NOISE_DN2:
+        if max(self.observed_variance_dn2, self.predicted_variance_dn2) < _no_noise_dn2(self.mean_dn):
             return 1.0
         return self.observed_variance_dn2 / self.predicted_variance_dn2
 
@@ -299,7 +304,7 @@ def _variance_error(cell: Cell, predicted: float, first: ClosedForm, index: int,
     if cell.n_pairs >= _ENOUGH_FOR_KURTOSIS:
         own = max(own, cell.fourth_dn4 - cell.variance_dn2**2)
     own += -by_mean * kappa3 + by_mean**2 * predicted / 2
-    return float(np.sqrt(max(own, 1e-3 * predicted**2, 1e-18) / cell.n_pairs))
+    return float(np.sqrt(max(own, 1e-3 * predicted**2, _no_noise_dn2(cell.mean_dn) ** 2) / cell.n_pairs))
 
 
 def _structure_share(observed: Observed, cell: Cell) -> float:

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 
 from calibrate import NoiseModel, fit_noise_model
+from calibrate.validation import check_captures
 
 GAIN, READ_E, OFFSET = 0.4, 3.0, 64.0
 
 
-def frames_of(folder: Path, scale: float, compression: float = 0.0) -> NoiseModel:
-    """The fit of 8 flats and 8 darks in float32, ``scale`` times what a 12-bit camera would give without rounding."""
+def shoot(folder: Path, scale: float, compression: float = 0.0, seed: int = 5) -> Path:
+    """8 flats and 8 darks in float32, ``scale`` times what a 12-bit camera would give without rounding."""
     folder.mkdir()
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     for t in np.arange(1, 9) / 8:
         for name, light in (("flat", 8000.0), ("dark", 0.0)):
             u = GAIN * (rng.poisson((light + 20.0) * t, (2, 64, 64)) + READ_E * rng.standard_normal((2, 64, 64)))
             values = np.float32(OFFSET + u * (1 - compression * np.maximum(u, 0.0) / 4000.0)) * np.float32(scale)
             np.save(folder / f"{name}_{1000 * t:g}ms.npy", values)
-    return fit_noise_model(folder)
+    return folder
 
 
 def table_of(folder: Path, scale: float, scatter: float) -> NoiseModel:
@@ -54,14 +55,28 @@ def assert_scaled(one: NoiseModel, other: NoiseModel, scale: float) -> None:
 
 @pytest.mark.parametrize("compression", [0.0, 0.04])
 def test_frames_scaled_to_fractions_fit_the_same(tmp_path, compression):
-    one = frames_of(tmp_path / "one", 1.0, compression)
+    one = fit_noise_model(shoot(tmp_path / "one", 1.0, compression))
     for name, scale in (("small", 2.0**-28), ("large", 2.0**10)):
-        assert_scaled(one, frames_of(tmp_path / name, scale, compression), scale)
+        assert_scaled(one, fit_noise_model(shoot(tmp_path / name, scale, compression)), scale)
     for name, true in (("system_gain_dn_per_e", GAIN), ("read_noise_e", READ_E), ("offset_dn", OFFSET)):
         entry = one.parameter(name)
         assert abs(entry.value - true) < 4 * entry.std, name
     assert one.document.fit.deviance_per_dof < 2
     assert not {"coarse_quantisation", "read_noise_not_positive"} & {entry.code for entry in one.document.fit.flags}
+
+
+def test_a_check_of_fractions_says_what_that_of_codes_says(tmp_path):
+    """Noise of 2e-12 of full scale squared was taken for none, and agreed with anything."""
+    found = []
+    for name, scale in (("one", 1.0), ("small", 2.0**-20)):
+        model = fit_noise_model(shoot(tmp_path / f"{name} fit", scale))
+        found.append(check_captures(model, shoot(tmp_path / f"{name} check", scale, seed=6)))
+    one, small = (result.ranges for result in found)
+    assert len(one) == len(small) > 8
+    for before, after in zip(one, small, strict=True):
+        assert after.ratio == pytest.approx(before.ratio, rel=1e-6)
+        assert after.z == pytest.approx(before.z, abs=1e-3)
+    assert found[0].agrees and found[1].agrees
 
 
 @pytest.mark.parametrize("scatter", [0.0, 0.01])
