@@ -19,6 +19,8 @@ from calibrate.plumbing.progress import track
 
 #: Pixels from which no two flats agree in all by chance, and share of them at one code up to which they may.
 FEWEST_FOR_COPIES, MOST_AT_ONE_CODE = 256, 0.5
+#: Spread over pixels, that of darks over, up to which two equal flats are at a full well and no copies.
+_SPREAD_OF_COPIES = 2.0
 _BLOCK_PIXELS = 1 << 16  # looked at at a time for extremes: they stay in a core's cache
 
 
@@ -144,16 +146,18 @@ def measure_levels(captures: CaptureSet) -> tuple[LevelStatistics, ...]:
         )
     total = sum(level.n_frames for level in captures.levels)
     frames = iter(track(_frames(captures), "Reading frames", total=total))
-    out = []
+    measured = []
     for level in captures.levels:
         parts = []
         # One pair after the other: the sums are so short that two threads spend their time on taking turns.
         for position in range(0, level.n_frames, 2):
             pair = tuple(next(frames) for _ in range(min(2, level.n_frames - position)))
             parts.append(_measure_part(pair, level.kind))
-        _refuse_copies(level, parts)
-        out.append(_level_of(level, parts))
-    return tuple(out)
+        measured.append((level, parts))
+    dark = [_spread_dn2(part) for level, parts in measured if level.kind == "dark" for part in parts if part.pair]
+    for level, parts in measured:
+        _refuse_copies(level, parts, float(np.median(dark)) if dark else 0.0)
+    return tuple(_level_of(level, parts) for level, parts in measured)
 
 
 def _frames(captures: CaptureSet) -> Iterator[NDArray[np.generic]]:
@@ -170,16 +174,26 @@ def _frames(captures: CaptureSet) -> Iterator[NDArray[np.generic]]:
             yield frame
 
 
-def _refuse_copies(level: Level, parts: list[_Part]) -> None:
+def _refuse_copies(level: Level, parts: list[_Part], dark_spread_dn2: float) -> None:
     """Refuse two flats that agree in every pixel although their codes differ from pixel to pixel: copies of one frame.
 
-    Darks may do so where rounding hides their noise, and flats where most pixels are saturated.
+    Darks may do so where rounding hides their noise, and flats where most pixels are saturated. At a full well below
+    the highest code a flat shows its offsets: it differs over them no more than darks do, whereas the copy of
+    a flat has the shot noise of one.
     """
     for number, part in enumerate(parts if level.kind == "bright" else ()):
         crowded = max(part.lowest[1], part.highest[1]) > MOST_AT_ONE_CODE * 2 * part.n_pixels
         copies = part.pair is not None and part.pair.sum_d2 == 0 and not part.pair.rejected
+        if copies and _spread_dn2(part) <= _SPREAD_OF_COPIES * dark_spread_dn2:
+            continue
         if copies and not crowded and part.n_pixels >= FEWEST_FOR_COPIES:
             raise copies_error(level.frames[2 * number : 2 * number + 2])
+
+
+def _spread_dn2(part: _Part) -> float:
+    """Variance of the pair's first frame over its pixels."""
+    pair = part.pair
+    return 0.0 if pair is None else float(pair.n_pixels * pair.sum_aa - pair.sum_a**2) / pair.n_pixels**2
 
 
 def copies_error(pages: Sequence[FrameReference]) -> PhotonbitsError:

@@ -169,8 +169,8 @@ def test_frames_of_more_bits_than_stated_are_refused(tmp_path):
 def test_copies_of_a_flat_are_named(tmp_path):
     """Two flats that agree in every pixel are one; darks without noise and saturated flats may agree."""
     rng = np.random.default_rng(4)
-    flat = rng.poisson(500, (20, 30)).astype(np.uint16)
-    for name, codes in (("flat_1", flat), ("flat_2", flat), ("dark_1", flat), ("dark_2", flat)):
+    flat, dark = (rng.poisson(mean, (20, 30)).astype(np.uint16) for mean in (500, 20))
+    for name, codes in (("flat_1", flat), ("flat_2", flat), ("dark_1", dark), ("dark_2", dark)):
         np.save(tmp_path / f"{name}.npy", codes)
     with pytest.raises(PhotonbitsError, match=r"identical in every pixel: flat_1\.npy and flat_2\.npy"):
         measure_levels(load_captures(tmp_path))
