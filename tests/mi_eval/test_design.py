@@ -308,7 +308,7 @@ def test_the_best_of_many_starts_go_on_as_if_alone():
 def test_a_race_that_was_stopped_goes_on(tmp_path, monkeypatch):
     settings = replace(SHORT, steps=60, starts=6)
     whole = optimise(mask_problem(), settings)
-    monkeypatch.setattr(sys.modules["mi_eval.design.optimise"], "_SAVE_STARTS", 2)
+    monkeypatch.setattr(sys.modules["mi_eval.design.restarts"], "_SAVE_STARTS", 2)
     save = Checkpoint.save
     for stops_at, begun in ((2, 4), (2, 6)):  # in the race, and in the second of the ascents that go on
         saves = []
