@@ -17,6 +17,9 @@ from calibrate.photon_transfer.smoothing import Smoothing, find_smoothing
 from calibrate.photon_transfer.units import noise_unit_dn
 from calibrate.schema import FlagEntry
 
+#: Share of a normal law beyond the four standard deviations of the cut, and three standard errors of it in 1 Mpx.
+_NOISE_BEYOND_CUT = 9e-5
+
 
 def raise_flags(
     captures: CaptureSet,
@@ -189,7 +192,9 @@ def _frame_flags(levels: tuple[LevelStatistics, ...], data: PhotonTransferData, 
     # Beyond a full well the few pixels that are not full yet stand out.
     last = float(np.max(data.mean_dn[data.used_bright])) + (offset if data.offset_is_zero else 0.0)
     unsaturated = [level for level in levels if level.kind == "dark" or level.mean_dn <= last + 1e-6]
-    struck = [level for level in unsaturated if level.rejected_fraction > (FLAGS["outliers"].threshold or 0)]
+    # One difference of large frames reaches six standard deviations by chance, and the cut takes all beyond four.
+    least = (FLAGS["outliers"].threshold or 0) + _NOISE_BEYOND_CUT
+    struck = [level for level in unsaturated if level.rejected_fraction > least]
     if struck:
         worst_share = max(level.rejected_fraction for level in struck)
         out.append(flag("outliers", n_levels=len(struck), percent=100 * worst_share))
