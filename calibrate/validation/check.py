@@ -66,7 +66,7 @@ def check_captures(
             remedy="Shoot darks, or flats at less light",
         )
     comparisons = [part.comparison for part in parts]
-    notes += [f"{note[:1].upper()}{note[1:]}." for note in captures.notes]
+    notes += [f"Captures: {note}." for note in captures.notes]
     notes += _notes(model, captures, comparisons)
     n_frames, n_in_fit = _frames_in_fit(model, captures, comparisons)
     if n_in_fit:

@@ -66,7 +66,7 @@ def test_a_light_swept_series_is_fitted(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["fit", str(tmp_path), "-o", str(tmp_path / "m.yaml")])
     assert done.exit_code == 0 and "8 levels" in done.stderr
     checked = CliRunner().invoke(main, ["check", str(tmp_path / "m.yaml"), str(tmp_path)])
-    assert checked.exit_code == 0 and "Note: 16 flats of 0.05 s (8 levels) differ in light" in checked.stdout
+    assert checked.exit_code == 0 and "Note: Captures: 16 flats of 0.05 s (8 levels)" in checked.stdout
 
 
 @pytest.mark.parametrize("pattern", ["flats/lamp{}/50ms_{}", "flat_50ms_lamp{}_{}", "flat_50ms_{1}_lamp{0}_-10.{1}C"])
