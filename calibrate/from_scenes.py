@@ -84,7 +84,7 @@ def fit_from_scenes(captures: str | Path | CaptureSet, *, offset_dn: float | Non
         )
     saturation = find_saturation(choice.data, fit)
     digests = sha256_of_files(files_of(captures))
-    document = build_document(captures, levels, choice.data, choice, saturation, guessed, None, digests)
+    document = build_document(captures, levels, choice.data, choice, saturation, guessed, digests)
     return NoiseModel.from_document(_finished(document, found, offset_dn))
 
 

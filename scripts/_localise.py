@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -68,9 +69,9 @@ class _ByPosterior(Decoder):
         likelihood = PopulationLikelihood(setting.design, problem, root_step=self.root_step)
         return _Posterior(likelihood, _places_nm(population, problem), self.estimate)
 
+    @abstractmethod
     def estimate(self, posterior: FloatArray, places_nm: FloatArray) -> FloatArray:
         """Rows for frames, of the posterior (frames, places) and the places (places, 3)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

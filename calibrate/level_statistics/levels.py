@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,8 +245,8 @@ def _measure_part(frames: tuple[NDArray[np.generic], ...], kind: FrameKind) -> _
         rows = max(1, _BLOCK_PIXELS // frame.shape[1])
         for top in range(0, frame.shape[0], rows):
             block = frame[top : top + rows]
-            lowest = _with_extreme(lowest, block, float(block.min()), lambda new, old: new < old)
-            highest = _with_extreme(highest, block, float(block.max()), lambda new, old: new > old)
+            lowest = _with_extreme(lowest, block, float(block.min()), operator.lt)
+            highest = _with_extreme(highest, block, float(block.max()), operator.gt)
             if whole:
                 bits |= int(np.bitwise_or.reduce(block, axis=None))
     bulk = None

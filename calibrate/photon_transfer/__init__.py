@@ -123,7 +123,7 @@ def _fit(captures: CaptureSet, maps: bool, digests: Callable[[], list[str]]) -> 
     unit = noise_unit_dn(data, rounding)
     saturation = times(find_saturation(times(data, 1 / unit), times(choice.chosen, 1 / unit)), unit)
     decided = replace(captures, bit_depth=bit_depth)
-    document = build_document(decided, levels, data, choice, saturation, guessed, None, digests())
+    document = build_document(decided, levels, data, choice, saturation, guessed, digests())
     if not maps:
         return NoiseModel.from_document(document)
     from calibrate.pixel_maps import record_maps

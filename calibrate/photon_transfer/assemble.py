@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from calibrate import __version__
 from calibrate.captures.capture_set import CaptureSet
-from calibrate.flags import FLAGS, flag
 from calibrate.level_statistics import LevelStatistics
 from calibrate.photon_transfer.data import PhotonTransferData, in_order_of_fit
 from calibrate.photon_transfer.fit import Choice
@@ -44,7 +43,6 @@ def build_document(
     choice: Choice,
     saturation: Saturation | None,
     guessed_bit_depth: int | None,
-    maps: Mapping[str, FloatArray] | None,
     digests: Sequence[str],
 ) -> NoiseModelDocument:
     """The noise-model file's content; ``captures.bit_depth`` is the one decided on.
@@ -84,12 +82,7 @@ def build_document(
             scale_dn=fit.layout.scale_dn,
             unit="1",
         )
-    flags = list(raise_flags(captures, levels, data, choice, saturation, guessed_bit_depth))
-    if maps:
-        parameters.update(_map_averages(maps, parameters))
-        n_frames = sum(level.n_frames for level in captures.dark_levels())
-        if n_frames < (FLAGS["few_frames_for_maps"].threshold or 0):
-            flags.append(flag("few_frames_for_maps", n_frames=n_frames))
+    flags = raise_flags(captures, levels, data, choice, saturation, guessed_bit_depth)
     ordered = {name: parameters[name] for name in PARAMETERS if name in parameters}
     covariance = jacobian @ fit.covariance @ jacobian.T
     used = data.used_bright
@@ -115,7 +108,7 @@ def build_document(
                 model=fit.name,
                 deviance_per_dof=fit.deviance_per_dof,
                 dof=fit.dof,
-                flags=tuple(flags),
+                flags=flags,
                 candidates=tuple(_candidate(c) for c in choice.candidates),
             ),
             "brighter_fatter": _brighter_fatter(choice),
@@ -204,22 +197,6 @@ def _brighter_fatter(choice: Choice) -> BrighterFatterEntry | None:
         b_per_e=None if evolution is None else float(fit.theta[evolution]),
         b_std_per_e=b_std,
     )
-
-
-def _map_averages(maps: Mapping[str, FloatArray], parameters: Mapping[str, Any]) -> dict[str, ParameterEntry]:
-    """DSNU and PRNU from the maps, the maps' own error taken out."""
-    gain = parameters["system_gain_dn_per_e"].value
-    out: dict[str, ParameterEntry] = {}
-    for name, source, factor in (("dsnu_e", "offset_dn", 1 / gain), ("prnu_percent", "prnu", 100.0)):
-        if source not in maps:
-            continue
-        n = maps[source].size
-        total = float(np.var(maps[source]))
-        own = float(np.mean(maps[source + "_std"] ** 2))
-        true = max(total - own, 0.0)
-        std = total * np.sqrt(2.0 / n) / (2 * np.sqrt(max(true, total * np.sqrt(2.0 / n))))
-        out[name] = _entry(name, factor * np.sqrt(true), factor * std)
-    return out
 
 
 def _measurements(

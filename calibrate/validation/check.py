@@ -53,8 +53,9 @@ def check_captures(
         captures = load_captures(captures)
     if captures.points:
         return check_table(model, captures)
+    seen = _files_in_fit(model, captures)
     if unseen:
-        captures = _unseen(model, captures)
+        captures = _without_files(captures, seen)
     captures, notes = _one_setting(model, captures)
     _check_depth(model, captures)
     parts = [_check_part(name, own, some, seed) for name, own, some in _channels(model, captures)]
@@ -68,7 +69,7 @@ def check_captures(
     comparisons = [part.comparison for part in parts]
     notes += [f"Captures: {note}." for note in captures.notes]
     notes += _notes(model, captures, comparisons)
-    n_frames, n_in_fit = _frames_in_fit(model, captures, comparisons)
+    n_frames, n_in_fit = _frames_in_fit(captures, comparisons, seen)
     if n_in_fit:
         word = "All" if n_in_fit == n_frames else f"{n_in_fit} of the {n_frames}"
         notes.insert(
@@ -177,10 +178,17 @@ def _notes(model: NoiseModel, captures: CaptureSet, comparisons: Sequence[Compar
     return out
 
 
-def _unseen(model: NoiseModel, captures: CaptureSet) -> CaptureSet:
+def _files_in_fit(model: NoiseModel, captures: CaptureSet) -> set[Path]:
+    """The captures' files that went into the fit, by their digests."""
     known = {entry.sha256 for entry in model.document.provenance.files}
+    if not known:
+        return set()
     paths = sorted({reference.path for level in captures.levels for reference in level.frames})
-    fresh = {path for path, digest in zip(paths, sha256_of_files(paths), strict=True) if digest not in known}
+    return {path for path, digest in zip(paths, sha256_of_files(paths), strict=True) if digest in known}
+
+
+def _without_files(captures: CaptureSet, seen: set[Path]) -> CaptureSet:
+    fresh = {reference.path for level in captures.levels for reference in level.frames} - seen
     if not fresh:
         raise PhotonbitsError(
             "all frames were part of the fit",
@@ -191,14 +199,8 @@ def _unseen(model: NoiseModel, captures: CaptureSet) -> CaptureSet:
     return only_files(captures, fresh)
 
 
-def _frames_in_fit(model: NoiseModel, captures: CaptureSet, comparisons: Sequence[Comparison]) -> tuple[int, int]:
+def _frames_in_fit(captures: CaptureSet, comparisons: Sequence[Comparison], seen: set[Path]) -> tuple[int, int]:
     """Frames that are compared, and those of them in files that went into the fit; saturated ones are all alike."""
-    known = {entry.sha256 for entry in model.document.provenance.files}
     used = frozenset().union(*(comparison.levels for comparison in comparisons))
-    compared = [level for index, level in enumerate(captures.levels) if index in used]
-    paths = [reference.path for level in compared for reference in level.frames]
-    if not known:
-        return len(paths), 0
-    distinct = sorted(set(paths))
-    digests = dict(zip(distinct, sha256_of_files(distinct), strict=True))
-    return len(paths), sum(digests[path] in known for path in paths)
+    paths = [frame.path for index, level in enumerate(captures.levels) if index in used for frame in level.frames]
+    return len(paths), sum(path in seen for path in paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,24 @@ def test_variances_and_means_without_sparks(tmp_path, share, height):
     assert all(level.rejected_fraction < 1e-5 for level in seen["clean"][2])
 
 
+def save_clean_and_struck(folder: Path, stem: str, codes: np.ndarray, rng: np.random.Generator) -> None:
+    """One level twice: as it is in ``clean``, with sparks of any height in 1e-3 of the pixels in ``struck``."""
+    struck = rng.random(codes.shape) < 1e-3
+    for name in ("clean", "struck"):
+        (folder / name).mkdir(exist_ok=True)
+        np.save(folder / name / f"{stem}.npy", np.clip(np.floor(codes + 0.5), 0, 4095).astype(np.uint16))
+        codes[struck] += rng.uniform(0, 3000, int(struck.sum()))
+
+
+def rejected_and_true(folder: Path) -> Iterator[tuple[str, LevelStatistics, float]]:
+    """Levels of both folders after the cut, each with the variance of the clean level's difference, DN^2."""
+    clean = measure_levels(load_captures(folder / "clean"))
+    for name in ("clean", "struck"):
+        found = reject_outliers(measure_levels(load_captures(folder / name)))
+        for level, own in zip(found, clean, strict=True):
+            yield name, level, own.pairs[0].difference_variance_dn2
+
+
 @pytest.mark.parametrize(("offset", "pattern"), [(0.0, 0.0), (3.0, 0.0), (-1.0, 0.0), (0.0, 3.0)])
 def test_noise_clipped_at_black_has_tails_of_its_own(tmp_path, offset, pattern):
     """Noise of 1.5 DN, part of it below the lowest code: sparks go, the long tails stay."""
@@ -59,17 +78,9 @@ def test_noise_clipped_at_black_has_tails_of_its_own(tmp_path, offset, pattern):
     for electrons, stem in ((0.0, "dark_0ms"), (4.0, "flat_1ms"), (1000.0, "flat_2ms")):
         shape = (2, side, side)
         codes = place + 0.5 * rng.poisson(electrons, shape) + 1.5 * rng.standard_normal(shape)
-        struck = rng.random(shape) < 1e-3
-        for name in ("clean", "struck"):
-            (tmp_path / name).mkdir(exist_ok=True)
-            np.save(tmp_path / name / f"{stem}.npy", np.clip(np.floor(codes + 0.5), 0, 4095).astype(np.uint16))
-            codes[struck] += rng.uniform(0, 3000, int(struck.sum()))
-    clean = measure_levels(load_captures(tmp_path / "clean"))
-    for name in ("clean", "struck"):
-        found = reject_outliers(measure_levels(load_captures(tmp_path / name)))
-        for level, own in zip(found, clean, strict=True):
-            truth = own.pairs[0].difference_variance_dn2
-            assert level.pairs[0].difference_variance_dn2 == pytest.approx(truth, rel=1e-3)
+        save_clean_and_struck(tmp_path, stem, codes, rng)
+    for _, level, truth in rejected_and_true(tmp_path):
+        assert level.pairs[0].difference_variance_dn2 == pytest.approx(truth, rel=1e-3)
 
 
 @pytest.mark.parametrize("noise", [0.2, 0.3, 0.45])
@@ -80,18 +91,10 @@ def test_noise_below_a_code_has_no_outliers_of_one_code(tmp_path, noise):
     for signal, stem in ((0.0, "dark_0ms"), (0.3, "dark_1ms"), (900.0, "flat_2ms")):
         shape = (2, side, side)
         codes = 100 + signal + np.hypot(noise, np.sqrt(0.1 * signal) * (signal > 1)) * rng.standard_normal(shape)
-        struck = rng.random(shape) < 1e-3
-        for name in ("clean", "struck"):
-            (tmp_path / name).mkdir(exist_ok=True)
-            np.save(tmp_path / name / f"{stem}.npy", np.clip(np.floor(codes + 0.5), 0, 4095).astype(np.uint16))
-            codes[struck] += rng.uniform(0, 3000, int(struck.sum()))
-    clean = measure_levels(load_captures(tmp_path / "clean"))
-    for name in ("clean", "struck"):
-        found = reject_outliers(measure_levels(load_captures(tmp_path / name)))
-        for level, own in zip(found, clean, strict=True):
-            truth = own.pairs[0].difference_variance_dn2
-            assert level.pairs[0].difference_variance_dn2 == pytest.approx(truth, rel=2e-3)
-            assert (level.rejected_fraction > 1e-3) == (name == "struck")
+        save_clean_and_struck(tmp_path, stem, codes, rng)
+    for name, level, truth in rejected_and_true(tmp_path):
+        assert level.pairs[0].difference_variance_dn2 == pytest.approx(truth, rel=2e-3)
+        assert (level.rejected_fraction > 1e-3) == (name == "struck")
 
 
 @pytest.mark.parametrize("law", ["even", "exponential"])
